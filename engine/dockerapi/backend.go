@@ -1,0 +1,141 @@
+package dockerapi
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/system"
+
+	"weft/engine/model"
+)
+
+// Backends are the parts of the engine the handlers need. All are required.
+type Backends struct {
+	System     System
+	Swarm      Swarm
+	Networks   Networks
+	Containers Containers
+	Events     Events
+}
+
+// System answers for the engine as a whole.
+type System interface {
+	Info(ctx context.Context) (system.Info, error)
+	Version(ctx context.Context) (types.Version, error)
+}
+
+// Swarm is the cluster this node may be part of. Outside a swarm every method
+// but Info, Init, Join and Unlock fails with an Unavailable error in Docker's
+// words; on a worker those that need a manager do.
+type Swarm interface {
+	// Info gives the Swarm part of `GET /info`; it never fails.
+	Info(ctx context.Context) swarm.Info
+	// Init gives the ID of the node that became the first manager.
+	Init(ctx context.Context, req swarm.InitRequest) (string, error)
+	Join(ctx context.Context, req swarm.JoinRequest) error
+	Leave(ctx context.Context, force bool) error
+	Inspect(ctx context.Context) (swarm.Swarm, error)
+	Update(ctx context.Context, version uint64, spec swarm.Spec, flags swarm.UpdateFlags) error
+	UnlockKey(ctx context.Context) (string, error)
+	Unlock(ctx context.Context, req swarm.UnlockRequest) error
+
+	// Services lists with Docker's service filters (id, name, label, mode,
+	// runtime); status asks for ServiceStatus to be filled.
+	Services(ctx context.Context, f filters.Args, status bool) ([]swarm.Service, error)
+	Service(ctx context.Context, idOrName string, insertDefaults bool) (swarm.Service, error)
+	CreateService(ctx context.Context, spec swarm.ServiceSpec) (swarm.ServiceCreateResponse, error)
+	UpdateService(ctx context.Context, idOrName string, version uint64, spec swarm.ServiceSpec, opts swarm.ServiceUpdateOptions) (swarm.ServiceUpdateResponse, error)
+	RemoveService(ctx context.Context, idOrName string) error
+
+	Nodes(ctx context.Context, f filters.Args) ([]swarm.Node, error)
+	Node(ctx context.Context, idOrName string) (swarm.Node, error)
+	UpdateNode(ctx context.Context, idOrName string, version uint64, spec swarm.NodeSpec) error
+	RemoveNode(ctx context.Context, idOrName string, force bool) error
+
+	Tasks(ctx context.Context, f filters.Args) ([]swarm.Task, error)
+	Task(ctx context.Context, id string) (swarm.Task, error)
+}
+
+// Networks are the networks this node knows: its own and the swarm's.
+type Networks interface {
+	// Networks gives every network, without who is attached to it.
+	Networks(ctx context.Context) ([]network.Inspect, error)
+	// Network gives the network with this full ID, with its containers and,
+	// verbose, its services and tasks.
+	Network(ctx context.Context, id string, verbose bool) (network.Inspect, error)
+	CreateNetwork(ctx context.Context, req network.CreateRequest) (network.CreateResponse, error)
+	// RemoveNetwork removes the network with this full ID.
+	RemoveNetwork(ctx context.Context, id string) error
+	// Connect attaches a container (name or ID) to a network (name or ID).
+	Connect(ctx context.Context, networkName, container string, settings *network.EndpointSettings) error
+	Disconnect(ctx context.Context, networkName, container string, force bool) error
+}
+
+// AttachOptions says which streams a client wants of a container. Nil streams
+// are not wanted.
+type AttachOptions struct {
+	Logs   bool // first what was written before
+	Stream bool // then what is being written, until the process ends
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// LogOptions selects lines of a container's output. Nil streams are not wanted.
+type LogOptions struct {
+	Follow     bool
+	Since      time.Time // zero: from the beginning
+	Until      time.Time // zero: no end
+	Tail       int       // last lines only; negative: all
+	Timestamps bool
+	Stdout     io.Writer
+	Stderr     io.Writer
+}
+
+// WaitCondition is what `POST /containers/{id}/wait` waits for.
+type WaitCondition string
+
+// The conditions Docker's API knows.
+const (
+	WaitNotRunning WaitCondition = "not-running"
+	WaitNextExit   WaitCondition = "next-exit"
+	WaitRemoved    WaitCondition = "removed"
+)
+
+// Containers are the containers of this node, standalone ones and tasks'.
+// Wherever a method takes a name it takes a full ID, a unique prefix of one,
+// or a name with or without the leading slash.
+type Containers interface {
+	// Create gives the ID and warnings. Unknown images fail as NotFound.
+	Create(ctx context.Context, spec model.ContainerSpec) (id string, warnings []string, err error)
+	Container(ctx context.Context, name string) (model.Container, error)
+	Containers(ctx context.Context) ([]model.Container, error)
+	Start(ctx context.Context, name string) error
+	// Stop sends the stop signal (signal, if not empty), then SIGKILL after
+	// grace; nil is the container's own grace, negative is no limit. stopped
+	// is false when the container was not running.
+	Stop(ctx context.Context, name, signal string, grace *time.Duration) (stopped bool, err error)
+	Kill(ctx context.Context, name, signal string) error
+	Remove(ctx context.Context, name string, force bool) error
+	Rename(ctx context.Context, name, newName string) error
+	// Wait blocks until the condition holds. registered is called once the
+	// wait can not miss the event any more; Docker sends its header then.
+	Wait(ctx context.Context, name string, cond WaitCondition, registered func()) (model.ExitStatus, error)
+	// Attach blocks until the streams end. attached is called as soon as no
+	// output can be lost any more: the handler answers the client then.
+	Attach(ctx context.Context, name string, opts AttachOptions, attached func() error) error
+	Logs(ctx context.Context, name string, opts LogOptions) error
+}
+
+// Events is the engine's stream of events.
+type Events interface {
+	// Subscribe gives the events since a time (zero: none of the past), then
+	// those to come on a channel that cancel closes. A subscriber that does
+	// not read is dropped: its channel is closed.
+	Subscribe(since time.Time) (past []model.Event, next <-chan model.Event, cancel func())
+}
