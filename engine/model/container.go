@@ -28,7 +28,8 @@ type NetworkRequest struct {
 	Aliases []string
 }
 
-// ContainerSpec is a container as asked for. It does not change afterwards.
+// ContainerSpec is a container as asked for. Only its name and the networks of
+// a standalone container change afterwards.
 type ContainerSpec struct {
 	Name       string
 	Process    ProcessSpec

@@ -135,6 +135,7 @@ func (n Network) Segment(a netip.Addr) (Segment, bool) {
 type Endpoint struct {
 	ID          string // 64 hex digits
 	NetworkID   string
+	NetworkName string
 	ContainerID string // whose sandbox it is
 	Name        string // container or task name, as gossiped
 	Addr        netip.Prefix

@@ -1,0 +1,74 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// Connect attaches a container to one more network: at once when it runs, at
+// its next start otherwise. networkID is the full ID when it is known.
+func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkRequest, networkID string) error {
+	c, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	c.op.Lock()
+	defer c.op.Unlock()
+	rec := m.snapshot(c)
+	if rec.Spec.Service != nil {
+		return fault.Forbidden("container %s is a task of service %s: change its networks with `service update`", rec.Spec.Name, rec.Spec.Service.ServiceName)
+	}
+	if m.connected(rec, req.Network, networkID) {
+		return fault.Forbidden("endpoint with name %s already exists in network %s", rec.Spec.Name, req.Network)
+	}
+	if rec.State == model.StateRunning {
+		if _, err := m.plug(ctx, c, req, freeIfName(rec)); err != nil {
+			return err
+		}
+	}
+	return m.update(c, func(r *model.Container) { r.Spec.Networks = append(r.Spec.Networks, req) })
+}
+
+func (m *Manager) connected(rec model.Container, name, networkID string) bool {
+	return slices.ContainsFunc(rec.Endpoints, func(e model.Endpoint) bool { return e.NetworkID == networkID }) ||
+		slices.ContainsFunc(rec.Spec.Networks, func(r model.NetworkRequest) bool { return r.Network == name || r.Network == networkID })
+}
+
+func freeIfName(rec model.Container) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("eth%d", i)
+		if !slices.ContainsFunc(rec.Endpoints, func(e model.Endpoint) bool { return e.IfName == name }) {
+			return name
+		}
+	}
+}
+
+// Disconnect takes a container off a network.
+func (m *Manager) Disconnect(ctx context.Context, name, networkName, networkID string) error {
+	c, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	c.op.Lock()
+	defer c.op.Unlock()
+	rec := m.snapshot(c)
+	if !m.connected(rec, networkName, networkID) {
+		return fault.Forbidden("container %s is not connected to network %s", rec.ID, networkName)
+	}
+	for _, ep := range rec.Endpoints {
+		if ep.NetworkID == networkID {
+			if err := m.unplug(ctx, c, ep); err != nil {
+				return err
+			}
+		}
+	}
+	return m.update(c, func(r *model.Container) {
+		r.Spec.Networks = slices.DeleteFunc(r.Spec.Networks, func(q model.NetworkRequest) bool {
+			return q.Network == networkName || q.Network == networkID
+		})
+	})
+}

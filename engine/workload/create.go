@@ -1,0 +1,116 @@
+package workload
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"regexp"
+
+	"github.com/docker/docker/pkg/namesgenerator"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// nameForm is what Docker accepts as a container's name.
+var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+// newID gives 64 random hex digits, the form of Docker's container and
+// endpoint IDs.
+func newID() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}
+
+// Create records a container and makes its bundle. Nothing runs and no
+// address is taken until Start.
+func (m *Manager) Create(ctx context.Context, spec model.ContainerSpec) (string, error) {
+	if err := m.Runtime.Resolve(spec.Process.Image); err != nil {
+		return "", err
+	}
+	c, err := m.register(spec)
+	if err != nil {
+		return "", err
+	}
+	rec := m.snapshot(c)
+	if err := m.Runtime.Create(ctx, rec.ID, rec.Sandbox, rec.Spec.Process); err != nil {
+		return "", m.forget(ctx, c, err)
+	}
+	m.publish(rec, "create", nil)
+	return rec.ID, nil
+}
+
+// register claims the name and writes the record.
+func (m *Manager) register(spec model.ContainerSpec) (*container, error) {
+	if spec.Name != "" && !nameForm.MatchString(spec.Name) {
+		return nil, fault.Invalid("Invalid container name (%s), only %s are allowed", spec.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
+	}
+	id := newID()
+	if spec.Process.Hostname == "" {
+		spec.Process.Hostname = id[:12]
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if spec.Name == "" {
+		spec.Name = m.freeNameLocked()
+	}
+	if by := m.namedLocked(spec.Name); by != nil {
+		return nil, fault.Conflict("Conflict. The container name %q is already in use by container %q. "+
+			"You have to remove (or rename) that container to be able to reuse that name.", "/"+spec.Name, by.rec.ID)
+	}
+	c := &container{
+		rec: model.Container{
+			ID: id, Spec: spec, State: model.StateCreated, Created: m.Now(), Sandbox: m.Sandboxes.Path(id),
+		},
+		changed: make(chan struct{}),
+	}
+	if err := m.Table.Put(id, c.rec); err != nil {
+		return nil, err
+	}
+	m.addLocked(c)
+	return c, nil
+}
+
+func (m *Manager) addLocked(c *container) {
+	m.containers[c.rec.ID] = c
+	if t := c.rec.Spec.Service; t != nil {
+		m.tasks[t.TaskID] = c
+	}
+}
+
+func (m *Manager) namedLocked(name string) *container {
+	for _, c := range m.containers {
+		if c.rec.Spec.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (m *Manager) freeNameLocked() string {
+	for retry := 0; ; retry++ {
+		if name := namesgenerator.GetRandomName(retry); m.namedLocked(name) == nil {
+			return name
+		}
+	}
+}
+
+// Rename gives a container another name.
+func (m *Manager) Rename(_ context.Context, name, newName string) error {
+	c, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	if !nameForm.MatchString(newName) {
+		return fault.Invalid("Invalid container name (%s), only %s are allowed", newName, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
+	}
+	m.mu.Lock()
+	if by := m.namedLocked(newName); by != nil {
+		m.mu.Unlock()
+		return fault.Conflict("Conflict. The container name %q is already in use by container %q. "+
+			"You have to remove (or rename) that container to be able to reuse that name.", "/"+newName, by.rec.ID)
+	}
+	m.mu.Unlock()
+	return m.update(c, func(r *model.Container) { r.Spec.Name = newName })
+}

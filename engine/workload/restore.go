@@ -1,0 +1,113 @@
+package workload
+
+import (
+	"context"
+	"errors"
+
+	"weft/engine/model"
+)
+
+// Restore reads the records and takes back what still runs. Containers that
+// ended while no engine watched are marked so; their endpoints are given back
+// by Settle, when there are networks again.
+func (m *Manager) Restore(ctx context.Context) error {
+	recs, err := m.Table.List()
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		c := &container{rec: rec, changed: make(chan struct{})}
+		m.mu.Lock()
+		m.addLocked(c)
+		m.mu.Unlock()
+		if rec.State != model.StateRunning {
+			continue
+		}
+		pid, running, err := m.Runtime.Running(ctx, rec.ID)
+		if err != nil {
+			m.Log.Warn("container's process can't be looked up, taken as ended", "container_id", rec.ID, "err", err)
+		}
+		if running {
+			if err := m.update(c, func(r *model.Container) { r.Pid = pid }); err != nil {
+				return err
+			}
+			m.Log.Info("container adopted", "container_id", rec.ID, "pid", pid)
+			m.watch(c)
+			continue
+		}
+		if err := m.recordLost(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordLost notes the end of a process nobody watched. The shim knows how it
+// ended, unless the whole machine went down with it.
+func (m *Manager) recordLost(ctx context.Context, c *container) error {
+	rec := m.snapshot(c)
+	st, err := m.Runtime.Wait(ctx, rec.ID)
+	if err != nil {
+		st = model.ExitStatus{Code: 255, Finished: m.Now(), Err: "ended while the engine was down"}
+	}
+	return m.update(c, func(r *model.Container) {
+		r.State, r.Pid, r.ExitCode, r.Finished, r.Error = model.StateExited, 0, st.Code, st.Finished, st.Err
+		c.exits++
+	})
+}
+
+// Settle cleans up after the containers that do not run: endpoints and
+// sandboxes a crash left, and those to be removed at their end.
+func (m *Manager) Settle(ctx context.Context) error {
+	m.mu.Lock()
+	var idle []*container
+	for _, c := range m.containers {
+		if c.rec.State != model.StateRunning {
+			idle = append(idle, c)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, c := range idle {
+		errs = append(errs, m.settle(ctx, c))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) settle(ctx context.Context, c *container) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	rec := m.snapshot(c)
+	if rec.State == model.StateRunning || m.gone(c) {
+		return nil
+	}
+	if rec.Spec.AutoRemove && rec.State == model.StateExited {
+		return m.removeStopped(ctx, c)
+	}
+	return m.teardown(ctx, c)
+}
+
+// StopAll stops every running container at once, each within its own grace.
+func (m *Manager) StopAll(ctx context.Context) error {
+	all, err := m.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	errs := make(chan error, len(all))
+	n := 0
+	for _, rec := range all {
+		if rec.State != model.StateRunning {
+			continue
+		}
+		n++
+		go func() { // owned by this call, which waits for it below
+			_, err := m.Stop(ctx, rec.ID, "", nil)
+			errs <- err
+		}()
+	}
+	var joined error
+	for range n {
+		joined = errors.Join(joined, <-errs)
+	}
+	return joined
+}

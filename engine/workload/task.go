@@ -1,0 +1,125 @@
+package workload
+
+import (
+	"context"
+	"errors"
+
+	"github.com/containerd/errdefs"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// PrepareTask records the container of a service task. Called again for the
+// same task it only takes the attachments anew.
+func (m *Manager) PrepareTask(ctx context.Context, t model.Task) error {
+	m.mu.Lock()
+	c := m.tasks[t.ID]
+	if c != nil {
+		c.attachments = t.Attachments
+	}
+	m.mu.Unlock()
+	if c != nil {
+		return nil
+	}
+	if _, err := m.Create(ctx, t.Spec); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c = m.tasks[t.ID]; c == nil {
+		return fault.Internal("task %s vanished while it was prepared", t.ID)
+	}
+	c.attachments = t.Attachments
+	return nil
+}
+
+func (m *Manager) task(id string) (*container, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.tasks[id]; c != nil {
+		return c, nil
+	}
+	return nil, fault.NotFound("no container for task %s on this node", id)
+}
+
+// StartTask starts the container of a prepared task.
+func (m *Manager) StartTask(ctx context.Context, taskID string) error {
+	c, err := m.task(taskID)
+	if err != nil {
+		return err
+	}
+	return m.start(ctx, c)
+}
+
+// WaitTask blocks until the container of a task does not run any more.
+func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus, error) {
+	c, err := m.task(taskID)
+	if err != nil {
+		return model.ExitStatus{}, err
+	}
+	return m.Wait(ctx, m.snapshot(c).ID, NotRunning, func() {})
+}
+
+// ShutdownTask stops the container of a task as its spec says.
+func (m *Manager) ShutdownTask(ctx context.Context, taskID string) error {
+	c, err := m.task(taskID)
+	if err != nil {
+		return err
+	}
+	_, err = m.stop(ctx, c, "", nil)
+	return err
+}
+
+// TerminateTask kills the container of a task.
+func (m *Manager) TerminateTask(ctx context.Context, taskID string) error {
+	c, err := m.task(taskID)
+	if err != nil {
+		return err
+	}
+	err = m.Kill(ctx, m.snapshot(c).ID, "")
+	if errdefs.IsConflict(err) {
+		return nil // it ended by itself
+	}
+	return err
+}
+
+// RemoveTask removes the container of a task, killing it if need be. A task
+// that is not here is no error.
+func (m *Manager) RemoveTask(ctx context.Context, taskID string) error {
+	c, err := m.task(taskID)
+	if err != nil {
+		return nil //nolint:nilerr // nothing to remove is what was asked for
+	}
+	err = m.Remove(ctx, m.snapshot(c).ID, true)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Task gives the record of a task's container.
+func (m *Manager) Task(taskID string) (model.Container, bool) {
+	c, err := m.task(taskID)
+	if err != nil {
+		return model.Container{}, false
+	}
+	return m.snapshot(c), true
+}
+
+// RemoveTasks removes the containers of every task but those in keep.
+func (m *Manager) RemoveTasks(ctx context.Context, keep map[string]bool) error {
+	m.mu.Lock()
+	var orphans []string
+	for id := range m.tasks {
+		if !keep[id] {
+			orphans = append(orphans, id)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, id := range orphans {
+		errs = append(errs, m.RemoveTask(ctx, id))
+	}
+	return errors.Join(errs...)
+}
