@@ -14,13 +14,10 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
-	"go.uber.org/goleak"
 
 	"weft/engine/model"
 	"weft/engine/store"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, path string) *store.Store {
 	t.Helper()
