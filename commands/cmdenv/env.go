@@ -1,0 +1,87 @@
+package cmdenv
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/client"
+)
+
+// Env is the world of one invocation. The exported fields are set before flags
+// are parsed and not changed afterwards.
+type Env struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+
+	// Now is the clock; Getenv the environment.
+	Now    func() time.Time
+	Getenv func(string) string
+
+	// Sockets are the places looked at when nothing names an engine.
+	Sockets Sockets
+
+	opts   options
+	level  slog.LevelVar
+	logger *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	conn   *connection
+	config *Config
+}
+
+// Sockets are paths of unix sockets, in the order they are tried.
+type Sockets struct {
+	Docker string   // Docker's default
+	Weft   []string // the built-in engine's
+}
+
+// System gives the Env of this process.
+func System() *Env {
+	return New(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+}
+
+// New gives an Env over these streams and this environment, with the system's
+// clock and the default sockets.
+func New(in io.Reader, out, errOut io.Writer, getenv func(string) string) *Env {
+	e := &Env{In: in, Out: out, Err: errOut, Now: time.Now, Getenv: getenv}
+	e.Sockets = defaultSockets(os.Geteuid(), getenv)
+	e.logger = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: &e.level}))
+	return e
+}
+
+// defaultSockets puts the user's own engine before the system's.
+func defaultSockets(uid int, getenv func(string) string) Sockets {
+	const system = "/run/weft/engine.sock"
+	docker, _ := unixPath(client.DefaultDockerHost)
+	if uid == 0 {
+		return Sockets{Docker: docker, Weft: []string{system}}
+	}
+	dir := getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = filepath.Join("/run/user", strconv.Itoa(uid))
+	}
+	return Sockets{Docker: docker, Weft: []string{filepath.Join(dir, "weft", "engine.sock"), system}}
+}
+
+// Log gives the logger of this invocation: text on Err, at --log-level, which
+// --debug lowers. Commands log nothing above debug level.
+func (e *Env) Log() *slog.Logger { return e.logger }
+
+// Debug reports whether --debug was given.
+func (e *Env) Debug() bool { return e.opts.debug }
+
+// Close ends the connection to the engine, if one was opened.
+func (e *Env) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn == nil || e.conn.client == nil {
+		return nil
+	}
+	return e.conn.client.Close()
+}

@@ -1,0 +1,62 @@
+package cmdenv
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/moby/term"
+)
+
+// Confirm asks question, followed by "[y/N]", on Out and reads a line of In.
+// Anything but y or Y is no, and so is the end of the input. A cancelled
+// context ends it with the context's cause.
+func (e *Env) Confirm(ctx context.Context, question string) (bool, error) {
+	answer, err := e.ask(ctx, question+" [y/N] ")
+	return strings.EqualFold(answer, "y"), err
+}
+
+// ReadSecret asks on Out and reads a line of In without showing it, if In is a
+// terminal.
+func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
+	tty := TerminalOf(e.In)
+	if !tty.IsTTY {
+		return e.ask(ctx, question)
+	}
+	state, err := term.SaveState(tty.FD)
+	if err != nil {
+		return "", fmt.Errorf("read terminal state: %w", err)
+	}
+	if err := term.DisableEcho(tty.FD, state); err != nil {
+		return "", fmt.Errorf("hide input: %w", err)
+	}
+	answer, err := e.ask(ctx, question)
+	if restoreErr := term.RestoreTerminal(tty.FD, state); err == nil && restoreErr != nil {
+		err = fmt.Errorf("restore terminal: %w", restoreErr)
+	}
+	fmt.Fprintln(e.Out)
+	return answer, err
+}
+
+// ask reads in a goroutine of its own, because a read of a terminal cannot be
+// interrupted; it ends with the read, at the latest with the process.
+func (e *Env) ask(ctx context.Context, question string) (string, error) {
+	if _, err := io.WriteString(e.Out, question); err != nil {
+		return "", fmt.Errorf("ask: %w", err)
+	}
+	line := make(chan string, 1)
+	go func() {
+		scanner := bufio.NewScanner(e.In)
+		scanner.Scan()
+		line <- strings.TrimSpace(scanner.Text())
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(e.Out)
+		return "", context.Cause(ctx)
+	case answer := <-line:
+		return answer, nil
+	}
+}
