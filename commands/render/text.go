@@ -1,0 +1,61 @@
+package render
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+)
+
+// shortID is the length of an ID in a table, as Docker's.
+const shortID = 12
+
+// ShortID gives the first twelve characters of an ID, without a digest's
+// algorithm.
+func ShortID(id string) string {
+	if _, rest, ok := strings.Cut(id, ":"); ok {
+		id = rest
+	}
+	if len(id) > shortID {
+		return id[:shortID]
+	}
+	return id
+}
+
+// ID gives an ID as a table shows it: short, unless full is wanted.
+func ID(id string, full bool) string {
+	if full {
+		return id
+	}
+	return ShortID(id)
+}
+
+// Ellipsis cuts a text to a number of characters, the last of them an
+// ellipsis if anything was cut.
+func Ellipsis(s string, width int) string {
+	runes := []rune(s)
+	switch {
+	case width <= 0:
+		return ""
+	case len(runes) <= width:
+		return s
+	case width == 1:
+		return string(runes[:1])
+	default:
+		return string(runes[:width-1]) + "…"
+	}
+}
+
+// Labels gives labels as key=value pairs in order of keys.
+func Labels(labels map[string]string) string {
+	pairs := make([]string, 0, len(labels))
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		pairs = append(pairs, key+"="+labels[key])
+	}
+	return strings.Join(pairs, ",")
+}
+
+// Ago gives the time since then in words, as "5 minutes".
+func Ago(now, then time.Time) string { return units.HumanDuration(now.Sub(then)) }
