@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+	"github.com/fvbommel/sortorder"
 )
 
 // shortID is the length of an ID in a table, as Docker's.
@@ -59,3 +60,24 @@ func Labels(labels map[string]string) string {
 
 // Ago gives the time since then in words, as "5 minutes".
 func Ago(now, then time.Time) string { return units.HumanDuration(now.Sub(then)) }
+
+// Capital gives a text with its first letter in upper case.
+func Capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// CompareNatural orders texts as people do: numbers in them by value, so that
+// web.10 comes after web.9.
+func CompareNatural(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case sortorder.NaturalLess(a, b):
+		return -1
+	default:
+		return 1
+	}
+}
