@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -71,4 +72,35 @@ func (m *Manager) Disconnect(ctx context.Context, name, networkName, networkID s
 			return q.Network == networkName || q.Network == networkID
 		})
 	})
+}
+
+// DisconnectAll takes every container off its networks: there are none any
+// more. Standalone containers stay and run on without.
+func (m *Manager) DisconnectAll(ctx context.Context) error {
+	m.mu.Lock()
+	all := make([]*container, 0, len(m.containers))
+	for _, c := range m.containers {
+		all = append(all, c)
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, m.isolate(ctx, c))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) isolate(ctx context.Context, c *container) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	var errs []error
+	for _, ep := range m.snapshot(c).Endpoints {
+		if err := m.Networks.Leave(ctx, ep); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		m.publishNetwork(ep, "disconnect")
+		errs = append(errs, m.dropEndpoint(c, ep.ID))
+	}
+	return errors.Join(errs...)
 }

@@ -61,3 +61,14 @@ func (m *Manager) Containers(context.Context) ([]model.Container, error) {
 	})
 	return out, nil
 }
+
+// IDs gives the full IDs of all containers.
+func (m *Manager) IDs() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ids := make(map[string]bool, len(m.containers))
+	for id := range m.containers {
+		ids[id] = true
+	}
+	return ids
+}

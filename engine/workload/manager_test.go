@@ -277,6 +277,9 @@ func TestTask(t *testing.T) {
 	if st, err := m.WaitTask(t.Context(), "t1"); err != nil || st.Code != 143 {
 		t.Errorf("WaitTask = %+v, %v", st, err)
 	}
+	if !m.IDs()[c.ID] {
+		t.Error("IDs lacks the task's container")
+	}
 	if err := m.RemoveTasks(t.Context(), nil); err != nil || w.has() != "" {
 		t.Errorf("RemoveTasks = %v, left %q", err, w.has())
 	}
@@ -315,21 +318,40 @@ func TestRestore(t *testing.T) {
 	}
 	w.exit(kept, 0) // the adopted one is watched
 	awaitState(t, m, kept)
-	if err := m.StopAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
 
-func TestStopAll(t *testing.T) {
+func TestStopStandalone(t *testing.T) {
 	w := newWorld()
 	m := w.manager(t)
 	for _, n := range []string{"one", "two", "three"} {
 		started(t, m, spec(n, n))
 	}
-	if err := m.StopAll(t.Context()); err != nil {
+	if err := m.PrepareTask(t.Context(), taskOf("t1")); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.has(); got != "bundle, bundle, bundle" {
+	if err := m.StartTask(t.Context(), "t1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.StopStandalone(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.has(); got != "bundle, bundle, bundle, bundle, endpoint ov, sandbox" {
 		t.Errorf("left %q", got)
+	}
+}
+
+func TestDisconnectAll(t *testing.T) {
+	w := newWorld()
+	m := w.manager(t)
+	started(t, m, spec("one", "a", "b"))
+	if err := m.DisconnectAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The addresses are the swarm's, which is gone: nobody to give them back to.
+	if got := w.has(); got != "address a, address b, bundle, sandbox" {
+		t.Errorf("has %q", got)
+	}
+	if c, _ := m.Container(t.Context(), "one"); c.State != model.StateRunning || len(c.Endpoints) != 0 {
+		t.Errorf("container = %+v", c)
 	}
 }

@@ -87,8 +87,9 @@ func (m *Manager) settle(ctx context.Context, c *container) error {
 	return m.teardown(ctx, c)
 }
 
-// StopAll stops every running container at once, each within its own grace.
-func (m *Manager) StopAll(ctx context.Context) error {
+// StopStandalone stops every running container that is not a task, all at
+// once, each within its own grace.
+func (m *Manager) StopStandalone(ctx context.Context) error {
 	all, err := m.Containers(ctx)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (m *Manager) StopAll(ctx context.Context) error {
 	errs := make(chan error, len(all))
 	n := 0
 	for _, rec := range all {
-		if rec.State != model.StateRunning {
+		if rec.State != model.StateRunning || rec.Spec.Service != nil {
 			continue
 		}
 		n++
