@@ -79,3 +79,6 @@ func (e *Env) ShowHelp(cmd *cobra.Command, args []string) error {
 	cmd.HelpFunc()(cmd, args)
 	return nil
 }
+
+// SwarmAnnotation marks a command that is about a swarm; help lists it apart.
+const SwarmAnnotation = "swarm"
