@@ -1,0 +1,67 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Sysctl is a kernel setting: Key is its path below /proc/sys, as in
+// "net/ipv4/ip_forward" (slashes, since link names may contain dots).
+type Sysctl struct {
+	Key      string
+	Value    string
+	Optional bool // a kernel that does not have it is fine
+}
+
+// SetSysctls applies the settings inside ns, in order. What has its value
+// already is not written, so that a read-only /proc/sys does no harm then. A
+// setting the kernel does not have is an error that is fs.ErrNotExist, unless
+// it is optional.
+func SetSysctls(ns *Namespace, list ...Sysctl) error {
+	return Do(ns, func() error {
+		for _, s := range list {
+			if err := set(s); err != nil {
+				return fmt.Errorf("set sysctl %s to %s: %w", s.Key, s.Value, err)
+			}
+		}
+		return nil
+	})
+}
+
+func set(s Sysctl) error {
+	have, err := read(s.Key)
+	if err == nil && have == s.Value {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(sysctlPath(s.Key), []byte(s.Value), 0)
+	}
+	if s.Optional && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// GetSysctl reads a setting inside ns, without the space around it.
+func GetSysctl(ns *Namespace, key string) (string, error) {
+	var value string
+	err := Do(ns, func() (err error) {
+		value, err = read(key)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read sysctl %s: %w", key, err)
+	}
+	return value, nil
+}
+
+func read(key string) (string, error) {
+	b, err := os.ReadFile(sysctlPath(key))
+	return strings.TrimSpace(string(b)), err
+}
+
+func sysctlPath(key string) string { return filepath.Join("/proc/sys", filepath.Clean("/"+key)) }
