@@ -2,8 +2,11 @@ package commands
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,17 +92,40 @@ func section(b *bytes.Buffer, title, body string) {
 	fmt.Fprintf(b, "\n%s:\n%s\n", title, body)
 }
 
-// writeCommands lists the subcommands: nouns, those that need a swarm, then
-// plain commands.
+// topFirst gives the subcommands, those marked to come first in their order
+// before the others in alphabetical order.
+func topFirst(cmd *cobra.Command) []*cobra.Command {
+	subs := slices.Clone(cmd.Commands())
+	slices.SortStableFunc(subs, func(a, b *cobra.Command) int { return cmp.Compare(topRank(a), topRank(b)) })
+	return subs
+}
+
+// topRank gives the place of a command among those that come first in the
+// root command's help, 0 if it is none of them.
+func topRank(cmd *cobra.Command) int {
+	if !cmd.HasParent() || cmd.Parent().HasParent() {
+		return 0
+	}
+	rank, err := strconv.Atoi(cmd.Annotations[cmdenv.TopAnnotation])
+	if err != nil {
+		return 0
+	}
+	return rank
+}
+
+// writeCommands lists the subcommands: the common ones, nouns, those that need
+// a swarm, then plain commands.
 func writeCommands(b *bytes.Buffer, cmd *cobra.Command) {
-	var nouns, swarm, plain []string
-	for _, sub := range cmd.Commands() {
+	var top, nouns, swarm, plain []string
+	for _, sub := range topFirst(cmd) {
 		if !sub.IsAvailableCommand() {
 			continue
 		}
 		line := fmt.Sprintf("  %-*s %s", sub.NamePadding(), sub.Name(), sub.Short)
 		_, isSwarm := sub.Annotations[cmdenv.SwarmAnnotation]
 		switch {
+		case topRank(sub) > 0:
+			top = append(top, line)
 		case !sub.HasSubCommands():
 			plain = append(plain, line)
 		case isSwarm:
@@ -111,7 +137,7 @@ func writeCommands(b *bytes.Buffer, cmd *cobra.Command) {
 	for _, group := range []struct {
 		title string
 		lines []string
-	}{{"Management Commands", nouns}, {"Swarm Commands", swarm}, {"Commands", plain}} {
+	}{{"Common Commands", top}, {"Management Commands", nouns}, {"Swarm Commands", swarm}, {"Commands", plain}} {
 		if len(group.lines) > 0 {
 			section(b, group.title, strings.Join(group.lines, "\n"))
 		}

@@ -80,5 +80,8 @@ func (e *Env) ShowHelp(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// SwarmAnnotation marks a command that is about a swarm; help lists it apart.
-const SwarmAnnotation = "swarm"
+// Annotations that decide where the root command's help lists a command.
+const (
+	SwarmAnnotation = "swarm"        // among the nouns about a swarm
+	TopAnnotation   = "category-top" // first, in the order of the number it holds
+)

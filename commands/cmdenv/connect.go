@@ -141,7 +141,7 @@ func reason(err error) string {
 func (e *Env) open(t *target) (*client.Client, error) {
 	options, err := t.endpoint.ClientOpts()
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	headers, err := e.headers()
 	if err != nil {

@@ -53,15 +53,15 @@ func (e *Env) contextTarget(name, how string) (*target, error) {
 	))
 	meta, err := contexts.GetMetadata(name)
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	ep, err := docker.EndpointFromContext(meta)
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	endpoint, err := docker.WithTLSData(contexts, name, ep)
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	return &target{endpoint: endpoint, found: fmt.Sprintf("context %q (%s)", name, how)}, nil
 }
@@ -70,7 +70,7 @@ func (e *Env) hostTarget(host, how string) (*target, error) {
 	files := e.opts.tlsOptions()
 	host, err := dopts.ParseHost(files != nil, host)
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	t := &target{endpoint: docker.Endpoint{EndpointMeta: docker.EndpointMeta{Host: host}}, found: how}
 	if files == nil {
@@ -79,13 +79,18 @@ func (e *Env) hostTarget(host, how string) (*target, error) {
 	t.endpoint.SkipTLSVerify = files.InsecureSkipVerify
 	t.endpoint.TLSData, err = dcontext.TLSDataFromFiles(files.CAFile, files.CertFile, files.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("unable to resolve docker endpoint: %w", err)
+		return nil, unresolved(err)
 	}
 	return t, nil
 }
 
 func socketTarget(path, how string) *target {
 	return &target{endpoint: docker.Endpoint{EndpointMeta: docker.EndpointMeta{Host: "unix://" + path}}, found: how}
+}
+
+// unresolved is a named engine whose address cannot be made out.
+func unresolved(err error) error {
+	return fmt.Errorf("Failed to initialize: unable to resolve docker endpoint: %w", err) //nolint:staticcheck // Docker's wording
 }
 
 // unixPath gives the path of a unix:// host.

@@ -55,14 +55,16 @@ func newList(env *cmdenv.Env, hook func(*listOptions) error) *cobra.Command {
 	return cmd
 }
 
-type row struct {
+// networkContext is a row of the list, named as in Docker because errors in
+// templates show the name.
+type networkContext struct {
 	CreatedAt, Driver, ID, IPv4, IPv6, Internal, Labels, Name, Scope string
 
 	labels map[string]string
 }
 
 // Label gives the value of one label.
-func (r row) Label(name string) string { return r.labels[name] }
+func (r *networkContext) Label(name string) string { return r.labels[name] }
 
 func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) error {
 	networks, err := api.NetworkList(ctx, network.ListOptions{Filters: o.filter.Value()})
@@ -70,9 +72,9 @@ func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) err
 		return err //nolint:wrapcheck // Docker's text is the whole message
 	}
 	slices.SortStableFunc(networks, func(a, b network.Summary) int { return render.CompareNatural(a.Name, b.Name) })
-	rows := make([]row, 0, len(networks))
+	rows := make([]*networkContext, 0, len(networks))
 	for _, n := range networks {
-		rows = append(rows, row{
+		rows = append(rows, &networkContext{
 			CreatedAt: n.Created.String(),
 			Driver:    n.Driver,
 			ID:        render.ID(n.ID, o.noTrunc),
@@ -88,8 +90,8 @@ func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) err
 	return listing().Write(out, o.format, o.quiet, rows) //nolint:wrapcheck // render's text is for the user
 }
 
-func listing() render.List[row] {
-	return render.List[row]{
+func listing() render.List[*networkContext] {
+	return render.List[*networkContext]{
 		Headers: render.Headers{
 			"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6",
 			"Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",

@@ -50,7 +50,9 @@ func newList(env *cmdenv.Env, hook func(*listOptions) error) *cobra.Command {
 	return cmd
 }
 
-type row struct {
+// nodeContext is a row of the list, named as in Docker because errors in
+// templates show the name.
+type nodeContext struct {
 	Availability, EngineVersion, Hostname, ID, ManagerStatus, Status, TLSStatus string
 
 	Self bool
@@ -70,15 +72,15 @@ func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) err
 	slices.SortStableFunc(nodes, func(a, b swarm.Node) int {
 		return render.CompareNatural(a.Description.Hostname, b.Description.Hostname)
 	})
-	rows := make([]row, 0, len(nodes))
+	rows := make([]*nodeContext, 0, len(nodes))
 	for _, n := range nodes {
 		rows = append(rows, newRow(n, info))
 	}
 	return listing().Write(out, o.format, o.quiet, rows) //nolint:wrapcheck // render's text is for the user
 }
 
-func newRow(n swarm.Node, info system.Info) row {
-	r := row{
+func newRow(n swarm.Node, info system.Info) *nodeContext {
+	r := &nodeContext{
 		Availability:  render.Capital(string(n.Spec.Availability)),
 		EngineVersion: n.Description.Engine.EngineVersion,
 		Hostname:      n.Description.Hostname,
@@ -109,8 +111,8 @@ func tlsStatus(n swarm.Node, cluster *swarm.ClusterInfo) string {
 	}
 }
 
-func listing() render.List[row] {
-	return render.List[row]{
+func listing() render.List[*nodeContext] {
+	return render.List[*nodeContext]{
 		Headers: render.Headers{
 			"ID": "ID", "Self": "", "Hostname": "HOSTNAME", "Status": "STATUS", "Availability": "AVAILABILITY",
 			"ManagerStatus": "MANAGER STATUS", "EngineVersion": "ENGINE VERSION", "TLSStatus": "TLS STATUS",

@@ -23,7 +23,7 @@ func writePretty(b *strings.Builder, n swarm.Node) {
 	}
 	writeLabels(b, "Labels", n.Spec.Labels)
 	fmt.Fprintf(b, "Hostname:              \t%s\n", n.Description.Hostname)
-	fmt.Fprintf(b, "Joined at:             \t%s\n", n.CreatedAt)
+	fmt.Fprintf(b, "Joined at:             \t%s\n", render.Capital(n.CreatedAt.String()))
 	writeState(b, n)
 	fmt.Fprintf(b, "Platform:\n Operating System:\t%s\n Architecture:\t\t%s\n", n.Description.Platform.OS, n.Description.Platform.Architecture)
 	writeResources(b, n.Description.Resources)

@@ -61,12 +61,13 @@ func Labels(labels map[string]string) string {
 // Ago gives the time since then in words, as "5 minutes".
 func Ago(now, then time.Time) string { return units.HumanDuration(now.Sub(then)) }
 
-// Capital gives a text with its first letter in upper case.
+// Capital gives a text with its first letter in upper case and the rest in
+// lower case, as Docker shows states, and times in `inspect --pretty`.
 func Capital(s string) string {
 	if s == "" {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return strings.ToUpper(s[:1]) + strings.ToLower(s[1:])
 }
 
 // CompareNatural orders texts as people do: numbers in them by value, so that

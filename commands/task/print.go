@@ -23,7 +23,9 @@ type Style struct {
 	Now    time.Time // what ages are counted from
 }
 
-type row struct {
+// taskContext is a row of the list, named as in Docker because errors in
+// templates show the name.
+type taskContext struct {
 	ID, Name, Image, Node, DesiredState, CurrentState, Error, Ports string
 }
 
@@ -36,7 +38,7 @@ func Print(ctx context.Context, out io.Writer, tasks []swarm.Task, names *Resolv
 		indent = ` \_ `
 	}
 	previous := ""
-	rows := make([]row, 0, len(tasks))
+	rows := make([]*taskContext, 0, len(tasks))
 	for _, t := range tasks {
 		r := newRow(t, style)
 		r.Node = names.Node(ctx, t.NodeID)
@@ -49,8 +51,8 @@ func Print(ctx context.Context, out io.Writer, tasks []swarm.Task, names *Resolv
 	return list().Write(out, style.Format, style.Quiet, rows)
 }
 
-func list() render.List[row] {
-	return render.List[row]{
+func list() render.List[*taskContext] {
+	return render.List[*taskContext]{
 		Headers: render.Headers{
 			"ID": "ID", "Name": "NAME", "Image": "IMAGE", "Node": "NODE", "DesiredState": "DESIRED STATE",
 			"CurrentState": "CURRENT STATE", "Error": "ERROR", "Ports": "PORTS",
@@ -82,8 +84,8 @@ func named(ctx context.Context, tasks []swarm.Task, names *Resolver) []swarm.Tas
 	return tasks
 }
 
-func newRow(t swarm.Task, style Style) row {
-	r := row{
+func newRow(t swarm.Task, style Style) *taskContext {
+	r := &taskContext{
 		ID:           render.ID(t.ID, style.Full),
 		DesiredState: render.Capital(string(t.DesiredState)),
 		CurrentState: fmt.Sprintf("%s %s ago", render.Capital(string(t.Status.State)), strings.ToLower(render.Ago(style.Now, t.Status.Timestamp))),
