@@ -1,0 +1,247 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/docker/docker/libnetwork/networkdb"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// Handler receives what the other nodes tell about a network. Its functions
+// are called by one goroutine per network, in order; changes that come while
+// one runs wait and arrive together. When full is set, changes holds the whole
+// table without deletions and replaces everything told before: so the first
+// call does, and one after each healing of the gossip. Otherwise deletions
+// come first. Either function may be nil. They must not call JoinNetwork,
+// LeaveNetwork or Close.
+type Handler struct {
+	// Peers gets the endpoints of the other nodes.
+	Peers func(networkID string, changes []model.PeerChange, full bool)
+	// Records gets the names of all endpoints, this node's own included.
+	Records func(networkID string, changes []RecordChange, full bool)
+}
+
+// RecordChange is one event of the endpoint table.
+type RecordChange struct {
+	Record model.Record
+	Delete bool
+}
+
+// Member is a node that takes part in the gossip.
+type Member struct {
+	ID   string // of its present session; not the swarm's node ID
+	Addr netip.Addr
+	Self bool
+}
+
+// Stats counts what an operator may want to look at.
+type Stats struct {
+	BadRows uint64 // rows of other nodes that were not used
+	Heals   uint64 // sessions that had to be replaced
+}
+
+// Gossip is this node's part in the gossip. It is safe for concurrent use.
+type Gossip struct {
+	cfg  Config
+	end  context.CancelFunc
+	done chan struct{} // closed when everything has ended
+	err  error         // of the end; read after done
+
+	badRows, heals atomic.Uint64
+
+	netMu sync.Mutex // serializes JoinNetwork and LeaveNetwork
+
+	mu        sync.Mutex // guards the following
+	session   *session   // nil between two sessions and after the end
+	keys      [][]byte   // primary first
+	networks  map[string]*network
+	inherited map[string]map[string]row // of networks the previous run had and this one has not joined yet
+
+	stateMu sync.Mutex // guards the following
+	state   state
+	saved   []byte // as last written
+}
+
+// Start binds the gossip port and returns; the peers are looked for in the
+// background for as long as it takes. ctx covers the start only: the gossip
+// ends with Close. It fails with a Conflict when the port is taken, and with
+// Invalid for keys or addresses that cannot be used.
+func Start(ctx context.Context, cfg Config) (*Gossip, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	keys, err := ring(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.checkPort(); err != nil {
+		return nil, err
+	}
+	st, err := loadState(cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gossip{cfg: cfg, done: make(chan struct{}), keys: keys, networks: map[string]*network{}, state: st}
+	id, err := g.identify()
+	if err != nil {
+		return nil, err
+	}
+	s, err := g.open(id)
+	if err != nil {
+		return nil, err
+	}
+	run, end := context.WithCancel(context.WithoutCancel(ctx))
+	g.end = end
+	g.adopt(run, s)
+	go g.run(run, s)
+	cfg.Log.Info("gossip started", "gossip_id", id, "advertise_addr", cfg.AdvertiseAddr, "inherited_networks", len(g.inherited))
+	return g, nil
+}
+
+// identify gives the node ID to appear under: that of a previous run which did
+// not leave, if the peers would find it where it was, else a new one.
+func (g *Gossip) identify() (string, error) {
+	if g.state.ID != "" && g.state.Addr == g.cfg.AdvertiseAddr && g.state.Port == g.cfg.Port {
+		g.inherited = g.state.Rows
+		return g.state.ID, nil
+	}
+	id := newID()
+	return id, g.renew(id)
+}
+
+// renew saves that this node appears under id from now on.
+func (g *Gossip) renew(id string) error {
+	err := g.save(func(st *state) {
+		*st = state{ID: id, Addr: g.cfg.AdvertiseAddr, Port: g.cfg.Port, Peers: st.Peers}
+	})
+	if err != nil {
+		return fmt.Errorf("remember gossip ID: %w", err)
+	}
+	return nil
+}
+
+// open makes a session. Its supervision starts with adopt and run.
+func (g *Gossip) open(id string) (*session, error) {
+	g.mu.Lock()
+	keys := slices.Clone(g.keys)
+	g.mu.Unlock()
+	for i := range keys {
+		keys[i] = bytes.Clone(keys[i])
+	}
+	db, err := networkdb.New(g.cfg.networkDB(id, keys))
+	if err != nil {
+		return nil, fault.Unavailable("start gossip on port %d: %w", g.cfg.Port, err)
+	}
+	return &session{g: g, id: id, db: db, keys: keys, joined: make(chan struct{})}, nil
+}
+
+// adopt makes s the present session and starts the feeds of all networks.
+func (g *Gossip) adopt(ctx context.Context, s *session) {
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	turn(s.db, s.keys, g.keys) // they may have changed since open
+	g.session = s
+	for _, n := range g.networks {
+		s.feed(n)
+	}
+}
+
+// run supervises the sessions until ctx ends.
+func (g *Gossip) run(ctx context.Context, s *session) {
+	defer close(g.done)
+	for {
+		trapped := s.run()
+		g.mu.Lock()
+		g.session = nil
+		g.mu.Unlock()
+		s.cancel()
+		s.wg.Wait()
+		if !trapped || ctx.Err() != nil {
+			break
+		}
+		next := g.heal(ctx, s)
+		if next == nil {
+			s = nil
+			break
+		}
+		s = next
+	}
+	if s != nil {
+		s.db.Close()
+	}
+	g.err = g.save(func(st *state) { *st = state{Peers: st.Peers} })
+}
+
+// Close leaves the gossip: the peers forget our rows at once. It takes about a
+// second, and up to half a minute when peers do not answer any more; when ctx
+// ends before, it goes on in the background. A second call waits like the
+// first.
+func (g *Gossip) Close(ctx context.Context) error {
+	g.end()
+	select {
+	case <-g.done:
+	case <-ctx.Done():
+		return fmt.Errorf("leave gossip: %w", ctx.Err())
+	}
+	if g.err != nil {
+		return fmt.Errorf("leave gossip: %w", g.err)
+	}
+	return nil
+}
+
+// Members gives the nodes that are heard, this one included.
+func (g *Gossip) Members() []Member {
+	s := g.current()
+	if s == nil {
+		return nil
+	}
+	return s.members(s.db.ClusterPeers())
+}
+
+// NetworkPeers gives the nodes that have joined a network, this one included.
+func (g *Gossip) NetworkPeers(networkID string) []Member {
+	s := g.current()
+	if s == nil {
+		return nil
+	}
+	return s.members(s.db.Peers(networkID))
+}
+
+// Records gives who answers to which name on a network this node has joined,
+// in the order of the endpoint IDs.
+func (g *Gossip) Records(networkID string) []model.Record {
+	g.mu.Lock()
+	n := g.networks[networkID]
+	g.mu.Unlock()
+	if n == nil {
+		return nil
+	}
+	return n.listRecords()
+}
+
+// Healthy reports whether the peers that should be there can be heard and take
+// us for present.
+func (g *Gossip) Healthy() bool {
+	s := g.current()
+	return s != nil && s.listed() && !(s.wanted.Load() && s.alone())
+}
+
+// Stats gives the counters since Start.
+func (g *Gossip) Stats() Stats {
+	return Stats{BadRows: g.badRows.Load(), Heals: g.heals.Load()}
+}
+
+func (g *Gossip) current() *session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.session
+}
