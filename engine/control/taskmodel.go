@@ -1,0 +1,190 @@
+package control
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/distribution/reference"
+	gogotypes "github.com/gogo/protobuf/types"
+	"github.com/moby/swarmkit/v2/api"
+	"github.com/moby/swarmkit/v2/api/genericresource"
+	"github.com/moby/swarmkit/v2/api/naming"
+	"github.com/moby/swarmkit/v2/template"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// taskModel converts a task, its templates expanded for this node. A task this
+// engine can't run as it is specified fails with the reason.
+func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
+	if err := runnable(t); err != nil {
+		return model.Task{}, err
+	}
+	ctr, err := template.ExpandContainerSpec(node, t)
+	if err != nil {
+		return model.Task{}, fault.Invalid("%w", err)
+	}
+	out := model.Task{ID: t.ID, Spec: model.ContainerSpec{
+		Name:    naming.Task(t),
+		Process: processModel(ctr, t),
+		Labels:  taskLabels(ctr, t),
+		Service: &model.ServiceTask{
+			TaskID: t.ID, ServiceID: t.ServiceID, ServiceName: t.ServiceAnnotations.Name,
+			NodeID: t.NodeID, Slot: t.Slot,
+		},
+	}}
+	for _, na := range t.Networks {
+		a := attachmentModel(na)
+		a.VIP = virtualIP(t.Endpoint, na.Network.ID)
+		out.Attachments = append(out.Attachments, a)
+		out.Spec.Networks = append(out.Spec.Networks, requestOf(a))
+	}
+	return out, nil
+}
+
+func requestOf(a model.Attachment) model.NetworkRequest {
+	r := model.NetworkRequest{Network: a.Network.ID, Aliases: a.Aliases}
+	for _, p := range a.Addrs {
+		if p.Addr().Is4() {
+			r.Addr = p.Addr()
+		} else {
+			r.AddrV6 = p.Addr()
+		}
+	}
+	return r
+}
+
+func virtualIP(e *api.Endpoint, networkID string) netip.Addr {
+	if e == nil {
+		return netip.Addr{}
+	}
+	for _, v := range e.VirtualIPs {
+		if v.NetworkID == networkID {
+			p, err := netip.ParsePrefix(v.Addr)
+			if err == nil {
+				return p.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// processModel follows dockerd: Command takes the place of the image's
+// entrypoint, Args of its command.
+func processModel(ctr *api.ContainerSpec, t *api.Task) model.ProcessSpec {
+	p := model.ProcessSpec{
+		Image:      familiar(ctr.Image),
+		Entrypoint: ctr.Command,
+		Args:       ctr.Args,
+		Env:        append(append([]string{}, ctr.Env...), genericresource.EnvFormat(t.AssignedGenericResources, "DOCKER_RESOURCE")...),
+		Dir:        ctr.Dir,
+		User:       ctr.User,
+		Hostname:   ctr.Hostname,
+		StopSignal: ctr.StopSignal,
+		TTY:        ctr.TTY,
+		OpenStdin:  ctr.OpenStdin,
+	}
+	if ctr.StopGracePeriod != nil {
+		if d, err := gogotypes.DurationFromProto(ctr.StopGracePeriod); err == nil {
+			p.StopGrace = d
+		}
+	}
+	return p
+}
+
+// familiar gives an image the name it has in Docker's lists.
+func familiar(image string) string {
+	ref, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image
+	}
+	return reference.FamiliarString(reference.TagNameOnly(ref))
+}
+
+// taskLabels are the container's labels with those dockerd adds to a task's.
+func taskLabels(ctr *api.ContainerSpec, t *api.Task) map[string]string {
+	out := map[string]string{}
+	for _, m := range []map[string]string{ctr.Labels, t.Annotations.Labels} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	const prefix = "com.docker.swarm."
+	out[prefix+"task"] = ""
+	out[prefix+"task.id"] = t.ID
+	out[prefix+"task.name"] = naming.Task(t)
+	out[prefix+"node.id"] = t.NodeID
+	out[prefix+"service.id"] = t.ServiceID
+	out[prefix+"service.name"] = t.ServiceAnnotations.Name
+	return out
+}
+
+// runnable refuses what would otherwise silently be left out, or worse, sent
+// in clear.
+func runnable(t *api.Task) error {
+	ctr := t.Spec.GetContainer()
+	if ctr == nil {
+		return fault.Unsupported("tasks of this runtime are not supported by this engine: only containers are")
+	}
+	if ctr.Image == "" {
+		return fault.Invalid("task has no image")
+	}
+	if what := unsupported(ctr); len(what) > 0 {
+		return fault.Unsupported("this engine cannot run tasks with %s: take it out of the service, or place the service on Docker nodes with a constraint", strings.Join(what, ", "))
+	}
+	for _, na := range t.Networks {
+		if err := usable(na.Network); err != nil {
+			return err
+		}
+	}
+	if t.Endpoint != nil {
+		for _, p := range t.Endpoint.Ports {
+			if p.PublishMode == api.PublishModeHost {
+				return fault.Unsupported("this engine cannot publish port %d in host mode yet", p.TargetPort)
+			}
+		}
+	}
+	return nil
+}
+
+func unsupported(ctr *api.ContainerSpec) []string {
+	var what []string
+	for _, f := range []struct {
+		name string
+		used bool
+	}{
+		{"secrets", len(ctr.Secrets) > 0},
+		{"configs", len(ctr.Configs) > 0},
+		{"mounts", len(ctr.Mounts) > 0},
+		{"a health check", ctr.Healthcheck != nil && len(ctr.Healthcheck.Test) > 0 && ctr.Healthcheck.Test[0] != "NONE"},
+		{"credential or SELinux settings", ctr.Privileges != nil && (ctr.Privileges.CredentialSpec != nil || ctr.Privileges.SELinuxContext != nil)},
+		{"added or dropped capabilities", len(ctr.CapabilityAdd)+len(ctr.CapabilityDrop) > 0},
+		{"sysctls", len(ctr.Sysctls) > 0},
+		{"ulimits", len(ctr.Ulimits) > 0},
+		{"extra hosts", len(ctr.Hosts) > 0},
+		{"DNS settings", ctr.DNSConfig != nil && len(ctr.DNSConfig.Nameservers)+len(ctr.DNSConfig.Search)+len(ctr.DNSConfig.Options) > 0},
+		{"a read-only root filesystem", ctr.ReadOnly},
+	} {
+		if f.used {
+			what = append(what, f.name)
+		}
+	}
+	return what
+}
+
+// usable refuses networks this node can't carry.
+func usable(n *api.Network) error {
+	name := n.Spec.Annotations.Name
+	switch {
+	case encrypted(n):
+		return fault.Unsupported("network %s is encrypted, and this engine cannot encrypt yet: it carries no traffic of such a network, also not in clear", name)
+	case n.DriverState == nil || n.DriverState.Name != overlayDriver:
+		driver := ""
+		if n.DriverState != nil {
+			driver = n.DriverState.Name
+		}
+		return fault.Unsupported("network %s has driver %q: tasks of this engine can use overlay networks only", name, driver)
+	}
+	return nil
+}
