@@ -116,8 +116,11 @@ func TestTable(t *testing.T) {
 	if _, err := tab.Get("a"); !errdefs.IsNotFound(err) {
 		t.Errorf("Get of nothing: %v", err)
 	}
-	if _, err := tab.Update("a", func(*row) error { return nil }); !errdefs.IsNotFound(err) {
-		t.Errorf("Update of nothing: %v", err)
+	if v, err := tab.Update("new", func(r *row) error { r.N++; return nil }); v.N != 1 || err != nil {
+		t.Errorf("Update of nothing: %v, %v", v, err)
+	}
+	if _, err := tab.Update("never", func(*row) error { return errors.New("no") }); err == nil {
+		t.Error("refused Update of nothing succeeds")
 	}
 	if err := tab.Delete("a"); err != nil {
 		t.Errorf("Delete of nothing: %v", err)
@@ -141,7 +144,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := tab.List()
-	if d := cmp.Diff([]store.Row[row]{{"a", row{5}}, {"b", row{1}}}, rows); d != "" || err != nil {
+	if d := cmp.Diff([]store.Row[row]{{"a", row{5}}, {"b", row{1}}, {"new", row{1}}}, rows); d != "" || err != nil {
 		t.Errorf("List: %v (-want +got):\n%s", err, d)
 	}
 	if rows, err := s.Containers().List(); len(rows) != 0 || err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
 
 	"weft/engine/fault"
@@ -87,13 +88,16 @@ func (t *Table[T]) List() ([]Row[T], error) {
 }
 
 // Update changes the row under key by change, in one step for everybody else,
-// and gives the new row. When change returns an error nothing is written. It
-// fails with NotFound when there is no such row.
+// and gives the new row; a row that is not there yet starts as the zero T.
+// When change returns an error nothing is written.
 func (t *Table[T]) Update(key string, change func(*T) error) (T, error) {
 	var value T
 	err := t.s.db.Update(func(tx *bolt.Tx) error {
-		b := t.bucket(tx)
-		if err := t.read(b, key, &value); err != nil {
+		b, err := t.create(tx)
+		if err != nil {
+			return err
+		}
+		if err := t.read(b, key, &value); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
 		if err := change(&value); err != nil {
