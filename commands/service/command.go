@@ -14,6 +14,8 @@ func New(env *cmdenv.Env) *cobra.Command {
 		Short: "Manage Swarm services",
 		Args:  cmdenv.NoArgs,
 		RunE:  env.ShowHelp,
+
+		Annotations: map[string]string{cmdenv.SwarmAnnotation: ""},
 	}
 	cmd.AddCommand(
 		newCreateCommand(env, nil),

@@ -9,6 +9,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
+
+	"weft/commands/environ"
 )
 
 // editContainer changes what runs in a task.
@@ -72,15 +74,15 @@ func (o *updateOptions) editedEnv(env []string) []string {
 	gone := setOf(o.envRemove.GetSlice())
 	out, at := []string{}, map[string]int{}
 	put := func(v string) {
-		if i, ok := at[envKey(v)]; ok {
+		if i, ok := at[environ.Key(v)]; ok {
 			out[i] = v
 			return
 		}
-		at[envKey(v)] = len(out)
+		at[environ.Key(v)] = len(out)
 		out = append(out, v)
 	}
 	for _, v := range env {
-		if !gone[envKey(v)] {
+		if !gone[environ.Key(v)] {
 			put(v)
 		}
 	}

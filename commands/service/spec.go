@@ -11,6 +11,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
+
+	"weft/commands/environ"
 )
 
 // NetworkInspector looks networks up by name or ID.
@@ -68,7 +70,7 @@ func (o *createOptions) spec(ctx context.Context, networks NetworkInspector) (sw
 
 func (o *createOptions) containerSpec() (*swarm.ContainerSpec, error) {
 	c := &o.flags.container
-	env, err := environment(o.envFiles.GetSlice(), c.env.GetSlice())
+	env, err := environ.Join(o.envFiles.GetSlice(), c.env.GetSlice())
 	if err != nil {
 		return nil, err
 	}
@@ -111,32 +113,6 @@ func (o *createOptions) containerSpec() (*swarm.ContainerSpec, error) {
 		spec.Privileges = &swarm.Privileges{CredentialSpec: c.credential.spec}
 	}
 	return spec, nil
-}
-
-// environment joins the files' variables and the given ones. Of several with
-// one name the last counts; the order is otherwise kept.
-func environment(files, given []string) ([]string, error) {
-	all, err := opts.ReadKVEnvStrings(files, given)
-	if err != nil {
-		return nil, err
-	}
-	last := make(map[string]int, len(all))
-	for i, v := range all {
-		last[envKey(v)] = i
-	}
-	out := make([]string, 0, len(last))
-	for i, v := range all {
-		if last[envKey(v)] == i {
-			out = append(out, v)
-		}
-	}
-	return out, nil
-}
-
-// envKey is the variable's name in NAME=VALUE or NAME.
-func envKey(v string) string {
-	name, _, _ := strings.Cut(v, "=")
-	return name
 }
 
 // hostEntries turns HOST:IP into the form of a hosts file, which is the API's.
