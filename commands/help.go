@@ -44,7 +44,7 @@ func writeUsage(out io.Writer, cmd *cobra.Command, width int) error {
 	} else {
 		b.WriteString(strings.TrimSpace(cmd.Short) + "\n")
 	}
-	if len(cmd.Aliases) > 0 {
+	if len(cmd.Aliases) > 0 || cmd.Annotations[cmdenv.AliasesAnnotation] != "" {
 		section(&b, "Aliases", "  "+aliases(cmd))
 	}
 	if cmd.HasExample() {
@@ -77,6 +77,9 @@ func usageLine(cmd *cobra.Command) string {
 }
 
 func aliases(cmd *cobra.Command) string {
+	if all := cmd.Annotations[cmdenv.AliasesAnnotation]; all != "" {
+		return all
+	}
 	prefix := ""
 	if cmd.HasParent() {
 		prefix = cmd.Parent().CommandPath() + " "
