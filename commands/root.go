@@ -6,14 +6,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
+	"weft/commands/container"
 	"weft/commands/network"
 	"weft/commands/node"
+	"weft/commands/service"
 	"weft/commands/swarm"
+	"weft/commands/system"
 )
 
-// constructors are the nouns every weft has.
+// constructors are the nouns every weft has, and the short forms of some of
+// their verbs.
 func constructors() []Constructor {
-	return []Constructor{network.New, node.New, swarm.New}
+	list := []Constructor{container.New, network.New, node.New, service.New, swarm.New, system.New}
+	for _, short := range append(container.ShortForms(), system.ShortForms()...) {
+		list = append(list, short)
+	}
+	return list
 }
 
 func newRoot(env *cmdenv.Env, extra []Constructor) *cobra.Command {
