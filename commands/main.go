@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"weft/commands/cmdenv"
 	"weft/commands/render"
@@ -32,9 +33,7 @@ func Main(args []string, extra ...Constructor) int {
 // connection to the engine. If ctx ends with a Signal as its cause the code is
 // that signal's.
 func Run(ctx context.Context, env *cmdenv.Env, args []string, extra ...Constructor) int {
-	root := newRoot(env, extra)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, env, newRoot(env, extra), args)
 	if closeErr := env.Close(); err == nil {
 		err = closeErr
 	}
@@ -46,6 +45,23 @@ func Run(ctx context.Context, env *cmdenv.Env, args []string, extra ...Construct
 		fmt.Fprintf(env.Err, "\n%s\n", hint)
 	}
 	return code
+}
+
+// execute parses the flags before the command by itself: cobra gives errors in
+// them without usage, and Docker's client does not.
+func execute(ctx context.Context, env *cmdenv.Env, root *cobra.Command, args []string) error {
+	global := pflag.NewFlagSet(root.Name(), pflag.ContinueOnError)
+	global.SetInterspersed(false)
+	global.AddFlagSet(root.Flags())
+	global.AddFlagSet(root.PersistentFlags())
+	if err := global.Parse(args); err != nil {
+		return usageError(root, err)
+	}
+	if err := env.Check(); err != nil {
+		return err
+	}
+	root.SetArgs(global.Args())
+	return root.ExecuteContext(ctx) //nolint:wrapcheck // the command's own error is the message
 }
 
 // Signal is the cause of a context that a signal ended.

@@ -37,8 +37,7 @@ func newRoot(env *cmdenv.Env, extra []Constructor) *cobra.Command {
 			}
 			return fmt.Errorf("%[1]s: unknown command: %[1]s %[2]s\n\nRun '%[1]s --help' for more information", cmd.Name(), args[0])
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return env.Check() },
-		Version:           cmdenv.Version + ", build " + cmdenv.Build(),
+		Version: cmdenv.Version + ", build " + cmdenv.Build(),
 	}
 	root.SetIn(env.In)
 	root.SetOut(env.Out)

@@ -50,13 +50,13 @@ func System() *Env {
 // clock and the default sockets.
 func New(in io.Reader, out, errOut io.Writer, getenv func(string) string) *Env {
 	e := &Env{In: in, Out: out, Err: errOut, Now: time.Now, Getenv: getenv}
-	e.Sockets = defaultSockets(os.Geteuid(), getenv)
+	e.Sockets = DefaultSockets(os.Geteuid(), getenv)
 	e.logger = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: &e.level}))
 	return e
 }
 
-// defaultSockets puts the user's own engine before the system's.
-func defaultSockets(uid int, getenv func(string) string) Sockets {
+// DefaultSockets gives the sockets tried for a user. It puts the user's own engine before the system's.
+func DefaultSockets(uid int, getenv func(string) string) Sockets {
 	const system = "/run/weft/engine.sock"
 	docker, _ := unixPath(client.DefaultDockerHost)
 	if uid == 0 {

@@ -23,6 +23,7 @@ type need struct {
 	port string // "2377", empty for a protocol without ports
 	use  string
 	open string // how to let it through a firewall
+	flag string // that chooses another port, empty if nothing does
 }
 
 // portsOf gives the needs of a node that listens here and carries its data
@@ -37,11 +38,11 @@ func portsOf(listenAddr string, dataPathPort uint32) []need {
 	}
 	vxlan := fmt.Sprint(dataPathPort)
 	return []need{
-		{control + "/tcp", control, "managers' control plane: joining, tokens, orders to nodes; reachable on managers", "tcp dport " + control + " accept"},
-		{"7946/tcp", "7946", "gossip between all nodes: which address lives where", "tcp dport 7946 accept"},
-		{"7946/udp", "7946", "gossip between all nodes: which address lives where", "udp dport 7946 accept"},
-		{vxlan + "/udp", vxlan, "VXLAN data path between all nodes: containers' traffic", "udp dport " + vxlan + " accept"},
-		{"IP protocol 50 (ESP)", "", "encrypted overlay networks only, between all nodes", "meta l4proto esp accept"},
+		{control + "/tcp", control, "managers' control plane: joining, tokens, orders to nodes; reachable on managers", "tcp dport " + control + " accept", "--listen-addr"},
+		{"7946/tcp", "7946", "gossip between all nodes: which address lives where", "tcp dport 7946 accept", ""},
+		{"7946/udp", "7946", "gossip between all nodes: which address lives where", "udp dport 7946 accept", ""},
+		{vxlan + "/udp", vxlan, "VXLAN data path between all nodes: containers' traffic", "udp dport " + vxlan + " accept", "--data-path-port"},
+		{"IP protocol 50 (ESP)", "", "encrypted overlay networks only, between all nodes", "meta l4proto esp accept", ""},
 	}
 }
 
@@ -63,11 +64,20 @@ func explainBind(err error, needs []need) error {
 	}
 	for _, n := range needs {
 		if n.port != "" && mentionsPort(text, n.port) && strings.HasSuffix(n.what, "udp") == strings.Contains(text, "udp") {
-			return cmdenv.WithHint(err, fmt.Sprintf("Another process holds %s, or the address is not this node's. The swarm needs it for: %s.\n"+
-				"`ss -lntup 'sport = :%s'` shows who holds it; --listen-addr and --data-path-port choose other ports.", n.what, n.use, n.port))
+			return cmdenv.WithHint(err, n.taken())
 		}
 	}
 	return cmdenv.WithHint(err, "A swarm node needs these to itself:\n\n"+describe(needs))
+}
+
+// taken explains that a need's port cannot be bound.
+func (n need) taken() string {
+	remedy := "end it: this port cannot be changed."
+	if n.flag != "" {
+		remedy = "end it, or choose another port with " + n.flag + "."
+	}
+	return fmt.Sprintf("Another process holds %s, or the address is not this node's.\nA swarm needs it for the %s.\n"+
+		"`ss -lntup 'sport = :%s'` shows who holds it; %s", n.what, n.use, n.port, remedy)
 }
 
 // mentionsPort looks for ":port" that no further digit follows.
