@@ -19,6 +19,7 @@ var update = flag.Bool("update", false, "write golden files and the outputs in s
 func TestMain(m *testing.M) {
 	os.Exit(testscript.RunMain(m, map[string]func() int{
 		"weft": func() int { return commands.Main(os.Args[1:]) },
+		"ssh":  bridge,
 	}))
 }
 
@@ -57,6 +58,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("DOCKER_HOST", server.Host())
 			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, ".docker"))
 			env.Setenv("WEFT_ENGINE", "")
+			env.Setenv("BRIDGE_SOCKET", server.Socket)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

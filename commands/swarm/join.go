@@ -40,7 +40,10 @@ func newJoin(env *cmdenv.Env, hook func(swarm.JoinRequest) error) *cobra.Command
 			if err != nil {
 				return err
 			}
-			return runJoin(cmd.Context(), api, env.Out, req, proberFor(cmd.Context(), env))
+			if err := runJoin(cmd.Context(), api, env.Out, req); err != nil {
+				return explainJoin(cmd.Context(), err, req, proberFor(cmd.Context(), env))
+			}
+			return nil
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -65,9 +68,9 @@ func (o *joinOptions) request(cmd *cobra.Command, remote string) (swarm.JoinRequ
 	return req, err
 }
 
-func runJoin(ctx context.Context, api joiner, out io.Writer, req swarm.JoinRequest, probe prober) error {
+func runJoin(ctx context.Context, api joiner, out io.Writer, req swarm.JoinRequest) error {
 	if err := api.SwarmJoin(ctx, req); err != nil {
-		return explainJoin(ctx, err, req, probe)
+		return err //nolint:wrapcheck // Docker's text is the whole message
 	}
 	info, err := api.Info(ctx)
 	if err != nil {
