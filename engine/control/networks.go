@@ -80,6 +80,11 @@ func (n *Node) CreateNetwork(ctx context.Context, req network.CreateRequest) (st
 		if err != nil {
 			return err
 		}
+		for _, nw := range existing {
+			if nw.Spec.Annotations.Name == req.Name {
+				return fault.Conflict("network with name %s already exists", req.Name)
+			}
+		}
 		if err := checkNetwork(req, subnetsOf(existing)); err != nil {
 			return err
 		}

@@ -19,6 +19,17 @@ type swarmLog struct {
 	refused func(error)
 }
 
+// RouteLibraryLogs sends to log what SwarmKit, libnetwork and gRPC write to
+// logrus' standard logger, which would be this process' standard error. The
+// process calls it once, before New.
+func RouteLibraryLogs(log *slog.Logger) {
+	l := logrus.StandardLogger()
+	l.SetOutput(io.Discard)
+	l.SetLevel(logrus.WarnLevel) // gRPC informs of every step of every connection
+	l.ReplaceHooks(logrus.LevelHooks{})
+	l.AddHook(&swarmLog{log: log, refused: func(error) {}})
+}
+
 func newSwarmLog(log *slog.Logger, refused func(error)) *logrus.Entry {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
