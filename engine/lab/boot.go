@@ -158,7 +158,7 @@ func (l *Lab) clone(h Host) (pid int, orders, answers *os.File, err error) {
 	defer theirAnswers.Close() //nolint:errcheck // as above
 	p, err := os.StartProcess(l.self, []string{HostName, h.dir}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   hostEnv(os.Environ()),
+		Env:   HostEnv(os.Environ()),
 		Files: []*os.File{null, console, console, theirOrders, theirAnswers},
 		Sys:   &syscall.SysProcAttr{Cloneflags: hostNamespaces, Setsid: true},
 	})
@@ -190,8 +190,9 @@ func instruct(ctx context.Context, orders, answers *os.File, o order) error {
 	return nil
 }
 
-// hostEnv drops what would point a host's programs at an engine outside.
-func hostEnv(env []string) []string {
+// HostEnv gives an environment without what would point a host's programs at
+// an engine outside.
+func HostEnv(env []string) []string {
 	var kept []string
 	for _, kv := range env {
 		if !strings.HasPrefix(kv, "DOCKER_") && !strings.HasPrefix(kv, "WEFT_") && !strings.HasPrefix(kv, notifyVar+"=") {

@@ -7,7 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,7 +59,7 @@ func (l *Lab) Exec(ctx context.Context, host string, p Process) error {
 		return fault.Conflict("%s is off: boot it with `weft lab start %[1]s`", host)
 	}
 	defer pid1.close()
-	cmd, err := startIn(ctx, pid1, h, p)
+	cmd, err := l.startIn(ctx, pid1, h, p)
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,7 @@ func (l *Lab) Exec(ctx context.Context, host string, p Process) error {
 
 // startIn starts a program from a thread that has joined the namespaces of a
 // host. The thread is given up afterwards.
-func startIn(ctx context.Context, pid1 process, h Host, p Process) (*exec.Cmd, error) {
+func (l *Lab) startIn(ctx context.Context, pid1 process, h Host, p Process) (*exec.Cmd, error) {
 	type result struct {
 		cmd *exec.Cmd
 		err error
@@ -88,23 +91,46 @@ func startIn(ctx context.Context, pid1 process, h Host, p Process) (*exec.Cmd, e
 			started <- result{err: fmt.Errorf("enter %s: %w", h.Name, err)}
 			return
 		}
-		env := p.Env
-		if env == nil {
-			env = hostEnv(os.Environ())
-		}
-		cmd := exec.CommandContext(ctx, p.Args[0], p.Args[1:]...) //nolint:gosec // running what it is given is the purpose
-		cmd.Env = append(env[:len(env):len(env)], h.Boot.Env...)
-		cmd.Dir = p.Dir
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = p.In, p.Out, p.Err
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-		cmd.WaitDelay = endDelay
-		if cmd.Dir == "" {
-			cmd.Dir = "/"
-		}
+		cmd := l.command(ctx, h, p)
 		started <- result{cmd, cmd.Start()}
 	}()
 	r := <-started
 	return r.cmd, r.err
+}
+
+// command gives the program as it runs in a host, where this program's binary
+// is found by its name.
+func (l *Lab) command(ctx context.Context, h Host, p Process) *exec.Cmd {
+	name := p.Args[0]
+	if name == filepath.Base(l.self) {
+		name = l.self
+	}
+	cmd := exec.CommandContext(ctx, name, p.Args[1:]...) //nolint:gosec // running what it is given is the purpose
+	cmd.Args[0] = p.Args[0]
+	env := p.Env
+	if env == nil {
+		env = HostEnv(os.Environ())
+	}
+	cmd.Env = append(withPath(env, filepath.Dir(l.self)), h.Boot.Env...)
+	cmd.Dir = p.Dir
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.In, p.Out, p.Err
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = endDelay
+	return cmd
+}
+
+// withPath gives a copy of an environment whose PATH begins with dir.
+func withPath(env []string, dir string) []string {
+	env = slices.Clone(env)
+	for i, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			env[i] = "PATH=" + dir + string(filepath.ListSeparator) + path
+		}
+	}
+	return env
 }
 
 // join moves the calling thread, which must be locked to its goroutine, into

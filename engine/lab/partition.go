@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/fault"
+	"weft/engine/kernel"
 )
 
 // The rule that makes partitions is, in the bridge family,
@@ -64,18 +65,17 @@ func (l *Lab) HealAll(ctx context.Context) (mended []Pair, err error) {
 // Partitions gives the pairs of hosts that are cut off from each other, none
 // when the underlay is gone.
 func (l *Lab) Partitions() (cut []Pair, err error) {
-	held, err := isNamespace(l.Underlay())
-	if err != nil || !held {
-		return nil, err
-	}
-	err = l.inUnderlay(func(_ *netlink.Handle, ns netns.NsHandle) error {
-		c, err := nftables.New(nftables.WithNetNSFd(int(ns)))
+	err = l.inUnderlay(func(ns *kernel.Namespace, _ *netlink.Handle) error {
+		c, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
 		if err != nil {
 			return fmt.Errorf("open nftables in the underlay: %w", err)
 		}
 		cut, err = readCuts(c, cutSet())
 		return err
 	})
+	if errdefs.IsNotFound(err) {
+		return nil, nil
+	}
 	return cut, err
 }
 
@@ -105,8 +105,8 @@ func (l *Lab) withCuts(ctx context.Context, change func(*nftables.Conn, *nftable
 	if err := l.ensureUnderlay(st.MTU); err != nil {
 		return err
 	}
-	return l.inUnderlay(func(_ *netlink.Handle, ns netns.NsHandle) error {
-		c, err := nftables.New(nftables.WithNetNSFd(int(ns)))
+	return l.inUnderlay(func(ns *kernel.Namespace, _ *netlink.Handle) error {
+		c, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
 		if err != nil {
 			return fmt.Errorf("open nftables in the underlay: %w", err)
 		}
@@ -126,8 +126,8 @@ func (l *Lab) withCuts(ctx context.Context, change func(*nftables.Conn, *nftable
 
 // ensureCuts makes the rule that drops, unless it is there.
 func (l *Lab) ensureCuts() error {
-	return l.inUnderlay(func(_ *netlink.Handle, ns netns.NsHandle) error {
-		c, err := nftables.New(nftables.WithNetNSFd(int(ns)))
+	return l.inUnderlay(func(ns *kernel.Namespace, _ *netlink.Handle) error {
+		c, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
 		if err != nil {
 			return fmt.Errorf("open nftables in the underlay: %w", err)
 		}

@@ -3,15 +3,13 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"runtime"
 
+	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/fault"
+	"weft/engine/kernel"
 )
 
 // bridgeName is the underlay's switch. No host can have this name, which has
@@ -24,16 +22,21 @@ const eth = "eth0"
 // ensureUnderlay makes the underlay if it is not there, as after a reboot of
 // the machine.
 func (l *Lab) ensureUnderlay(mtu int) error {
-	held, err := isNamespace(l.Underlay())
-	if err != nil {
-		return err
-	}
-	if !held {
-		if err := newNamespace(l.Underlay()); err != nil {
-			return err
+	ns, err := kernel.Open(l.Underlay())
+	if errdefs.IsNotFound(err) {
+		// Without its mount the file is what a reboot left.
+		if err := kernel.Remove(l.Underlay()); err != nil {
+			return fmt.Errorf("make the underlay: %w", err)
 		}
+		ns, err = kernel.Create(l.Underlay())
 	}
-	if err := l.inUnderlay(func(h *netlink.Handle, _ netns.NsHandle) error { return ensureBridge(h, mtu) }); err != nil {
+	if err != nil {
+		return fmt.Errorf("make the underlay: %w", err)
+	}
+	if err := ns.Close(); err != nil {
+		return fmt.Errorf("make the underlay: %w", err)
+	}
+	if err := l.inUnderlay(func(_ *kernel.Namespace, h *netlink.Handle) error { return ensureBridge(h, mtu) }); err != nil {
 		return err
 	}
 	return l.ensureCuts()
@@ -59,7 +62,7 @@ func ensureBridge(h *netlink.Handle, mtu int) error {
 // plug connects a host to the underlay: one end of a veth pair is a port of
 // the bridge, named after the host, the other eth0 in the namespaces of pid.
 func (l *Lab) plug(host Host, mtu, pid int) error {
-	return l.inUnderlay(func(h *netlink.Handle, _ netns.NsHandle) error {
+	return l.inUnderlay(func(_ *kernel.Namespace, h *netlink.Handle) error {
 		// A host that was killed takes its links along, but not at once.
 		if err := deleteLink(h, host.Name); err != nil {
 			return err
@@ -86,11 +89,11 @@ func (l *Lab) plug(host Host, mtu, pid int) error {
 
 // unplug removes a host's veth pair, if it is there.
 func (l *Lab) unplug(host string) error {
-	held, err := isNamespace(l.Underlay())
-	if err != nil || !held {
-		return err
+	err := l.inUnderlay(func(_ *kernel.Namespace, h *netlink.Handle) error { return deleteLink(h, host) })
+	if errdefs.IsNotFound(err) {
+		return nil
 	}
-	return l.inUnderlay(func(h *netlink.Handle, _ netns.NsHandle) error { return deleteLink(h, host) })
+	return err
 }
 
 func deleteLink(h *netlink.Handle, name string) error {
@@ -111,84 +114,37 @@ func deleteLink(h *netlink.Handle, name string) error {
 // removeUnderlay removes the underlay's links, then its namespace. The links
 // first: a namespace is taken apart some time after its last user is gone.
 func (l *Lab) removeUnderlay() error {
-	path := l.Underlay()
-	held, err := isNamespace(path)
-	if err != nil {
-		return err
-	}
-	if held {
-		err = l.inUnderlay(func(h *netlink.Handle, _ netns.NsHandle) error {
-			links, err := h.LinkList()
-			if err != nil {
-				return fmt.Errorf("list the underlay's links: %w", err)
-			}
-			for _, link := range links {
-				if link.Attrs().Name != "lo" {
-					err = errors.Join(err, deleteLink(h, link.Attrs().Name))
-				}
-			}
-			return err
-		})
-		if unmountErr := unix.Unmount(path, unix.MNT_DETACH); unmountErr != nil {
-			err = errors.Join(err, fmt.Errorf("unmount %s: %w", path, unmountErr))
+	err := l.inUnderlay(func(_ *kernel.Namespace, h *netlink.Handle) error {
+		links, err := h.LinkList()
+		if err != nil {
+			return fmt.Errorf("list the underlay's links: %w", err)
 		}
+		for _, link := range links {
+			if link.Attrs().Name != "lo" {
+				err = errors.Join(err, deleteLink(h, link.Attrs().Name))
+			}
+		}
+		return err
+	})
+	if errdefs.IsNotFound(err) {
+		err = nil
 	}
-	if rmErr := os.Remove(path); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
-		err = errors.Join(err, rmErr)
-	}
-	return err
+	return errors.Join(err, kernel.Remove(l.Underlay()))
 }
 
-// inUnderlay calls f with netlink in the underlay and with its namespace.
-func (l *Lab) inUnderlay(f func(*netlink.Handle, netns.NsHandle) error) error {
-	ns, err := netns.GetFromPath(l.Underlay())
+// inUnderlay calls f with the underlay's namespace and netlink in it. It fails
+// with NotFound if there is no underlay.
+func (l *Lab) inUnderlay(f func(*kernel.Namespace, *netlink.Handle) error) error {
+	ns, err := kernel.Open(l.Underlay())
 	if err != nil {
 		return fmt.Errorf("open the underlay of lab %s: %w", l.Name, err)
 	}
 	defer ns.Close() //nolint:errcheck // only read
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	h, err := ns.Netlink()
 	if err != nil {
 		return fmt.Errorf("open netlink in the underlay: %w", err)
 	}
-	defer h.Close()
-	return f(h, ns)
-}
-
-// isNamespace reports whether a namespace is mounted at path.
-func isNamespace(path string) (bool, error) {
-	var st unix.Statfs_t
-	err := unix.Statfs(path, &st)
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look at %s: %w", path, err)
-	}
-	return st.Type == unix.NSFS_MAGIC, nil
-}
-
-// newNamespace makes a network namespace that lives as long as its mount.
-func newNamespace(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("make the underlay: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("make the underlay: %w", err)
-	}
-	made := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
-		}
-		made <- err
-	}()
-	if err := <-made; err != nil {
-		return fmt.Errorf("make the underlay's namespace: %w", err)
-	}
-	return nil
+	return f(ns, h)
 }
 
 // kernelLacks turns the kernel's ways to say that it has no such kind of
