@@ -44,6 +44,8 @@ type Config struct {
 type times struct {
 	dial    time.Duration // for a seed to answer
 	sync    time.Duration // for the peers to send a network's rows
+	resync  time.Duration // to do so when we have most of them
+	turn    time.Duration // for another network's rows to come first
 	watch   time.Duration // between looks at our own state
 	retry   time.Duration // first delay between attempts to join; doubles
 	patrol  time.Duration // between looks for managers we do not hear
@@ -54,7 +56,9 @@ type times struct {
 func defaultTimes() times {
 	return times{
 		dial:    2 * time.Second,
-		sync:    10 * time.Second,
+		sync:    5 * time.Second,
+		resync:  time.Second,
+		turn:    3 * time.Second,
 		watch:   2 * time.Second,
 		retry:   time.Second,
 		patrol:  30 * time.Second,

@@ -30,7 +30,7 @@ func (n *network) run(ctx context.Context, s *session) {
 	case <-ctx.Done():
 		return
 	}
-	n.enter(ctx, s)
+	n.enter(ctx, s, s.g.cfg.times.sync)
 	n.write(s, true)
 	if ctx.Err() != nil {
 		return
@@ -48,7 +48,7 @@ func (n *network) run(ctx context.Context, s *session) {
 		}
 		rejoin, rewrite := n.pending()
 		if rejoin {
-			n.enter(ctx, s)
+			n.enter(ctx, s, s.g.cfg.times.resync)
 		}
 		n.defend(dirty)
 		for _, key := range n.write(s, rewrite) {
@@ -63,13 +63,13 @@ func (n *network) run(ctx context.Context, s *session) {
 
 // enter joins the network and waits for the peers' rows, but not for long: one
 // that does not answer costs networkdb half a minute.
-func (n *network) enter(ctx context.Context, s *session) {
+func (n *network) enter(ctx context.Context, s *session, limit time.Duration) {
 	var late atomic.Bool
 	entered := make(chan struct{})
-	s.wg.Go(func() {
+	s.g.joins.Go(func() {
 		defer close(entered)
-		if err := s.db.JoinNetwork(n.id); err != nil {
-			s.g.cfg.Log.Error("network not joined in the gossip", "network_id", n.id, "err", err)
+		if !s.joinNetwork(ctx, n.id) {
+			return
 		}
 		if late.Load() {
 			n.mu.Lock()
@@ -78,15 +78,35 @@ func (n *network) enter(ctx context.Context, s *session) {
 			n.touch()
 		}
 	})
-	t := time.NewTimer(s.g.cfg.times.sync)
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
 	case <-entered:
 	case <-t.C:
 		late.Store(true)
-		s.g.cfg.Log.Warn("peers slow to send a network's rows, going on without", "network_id", n.id)
+		s.g.cfg.Log.Debug("peers slow to send a network's rows, going on without", "network_id", n.id)
 	case <-ctx.Done():
 	}
+}
+
+// joinNetwork joins a network and synchronizes with its nodes, one network
+// after the other: networkdb awaits one answer per node at a time, and misses
+// it when it asks the same node twice (networkdb, bulkSyncAckTbl).
+func (s *session) joinNetwork(ctx context.Context, networkID string) bool {
+	t := time.NewTimer(s.g.cfg.times.turn)
+	defer t.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-t.C: // the one before us hangs; ours may be other nodes
+	case <-ctx.Done():
+		return false
+	}
+	if err := s.db.JoinNetwork(networkID); err != nil {
+		s.g.cfg.Log.Error("network not joined in the gossip", "network_id", networkID, "err", err)
+		return false
+	}
+	return true
 }
 
 // pending gives, once, what is to be done over.

@@ -50,10 +50,12 @@ type Stats struct {
 
 // Gossip is this node's part in the gossip. It is safe for concurrent use.
 type Gossip struct {
-	cfg  Config
-	end  context.CancelFunc
-	done chan struct{} // closed when everything has ended
-	err  error         // of the end; read after done
+	cfg   Config
+	end   context.CancelFunc
+	left  chan struct{}  // closed when the peers have been left
+	err   error          // of that; read after left
+	done  chan struct{}  // closed when everything has ended
+	joins sync.WaitGroup // calls of networkdb that may hang for half a minute
 
 	badRows, heals atomic.Uint64
 
@@ -89,7 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: cfg, done: make(chan struct{}), keys: keys, networks: map[string]*network{}, state: st}
+	g := &Gossip{cfg: cfg, left: make(chan struct{}), done: make(chan struct{}), keys: keys, networks: map[string]*network{}, state: st}
 	id, err := g.identify()
 	if err != nil {
 		return nil, err
@@ -140,7 +142,10 @@ func (g *Gossip) open(id string) (*session, error) {
 	if err != nil {
 		return nil, fault.Unavailable("start gossip on port %d: %w", g.cfg.Port, err)
 	}
-	return &session{g: g, id: id, db: db, keys: keys, joined: make(chan struct{})}, nil
+	return &session{
+		g: g, id: id, db: db, keys: keys, joined: make(chan struct{}),
+		turn: make(chan struct{}, 1), meet: make(chan meeting, 1),
+	}, nil
 }
 
 // adopt makes s the present session and starts the feeds of all networks.
@@ -179,16 +184,18 @@ func (g *Gossip) run(ctx context.Context, s *session) {
 		s.db.Close()
 	}
 	g.err = g.save(func(st *state) { *st = state{Peers: st.Peers} })
+	close(g.left)
+	g.joins.Wait()
 }
 
 // Close leaves the gossip: the peers forget our rows at once. It takes about a
-// second, and up to half a minute when peers do not answer any more; when ctx
-// ends before, it goes on in the background. A second call waits like the
-// first.
+// second, and some more when none of them answers; when ctx ends before, it
+// goes on in the background, as do synchronizations a peer does not answer,
+// for half a minute. A second call waits like the first.
 func (g *Gossip) Close(ctx context.Context) error {
 	g.end()
 	select {
-	case <-g.done:
+	case <-g.left:
 	case <-ctx.Done():
 		return fmt.Errorf("leave gossip: %w", ctx.Err())
 	}

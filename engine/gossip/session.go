@@ -29,6 +29,9 @@ type session struct {
 	joined chan struct{}
 	wanted atomic.Bool // there are peers we should hear
 
+	turn chan struct{} // who joins a network; has room for one
+	meet chan meeting  // peers that came back, to keepJoined; has room for one
+
 	ctx    context.Context //nolint:containedctx // the lifetime of the feeds, which start one by one
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of the feeds and what they started
@@ -55,59 +58,78 @@ func (s *session) run() (trapped bool) {
 	defer tick.Stop()
 	grace := time.NewTimer(s.g.cfg.times.grace)
 	defer grace.Stop()
-	// The event of a node comes before networkdb has dealt with it.
+	// The event of a node comes before networkdb has dealt with it, and seldom
+	// alone.
 	soon := time.NewTimer(time.Hour)
 	defer soon.Stop()
+	back := absences{last: s.g.cfg.Now()}
 	for {
 		select {
 		case <-s.ctx.Done():
 			return false
-		case <-nodes.C:
-			soon.Reset(20 * time.Millisecond)
+		case ev := <-nodes.C:
+			back.note(ev)
+			soon.Reset(settle)
 			continue
 		case <-grace.C:
 			s.g.expire(s)
 		case <-soon.C:
 		case <-tick.C:
+			back.tick(s.g.cfg.Now(), s.g.cfg.times.watch)
 		}
 		if !s.listed() {
 			return true
 		}
-		s.g.rememberPeers(s.others())
+		others := s.others()
+		back.report(s.meet, others)
+		s.g.rememberPeers(others)
 	}
 }
 
 // keepJoined looks for peers at once, and again while there are none or a
-// manager is missing. The first attempt, whatever its outcome, lets the feeds
-// begin.
+// manager is missing, and meets those that came back. The first attempt,
+// whatever its outcome, lets the feeds begin.
 func (s *session) keepJoined(ctx context.Context) {
 	futile := map[netip.Addr]bool{} // answer, but under another address
 	wait := s.g.cfg.times.retry
-	for first := true; ; first = false {
-		seeds := s.seeds(futile)
-		ok := len(seeds) > 0 && s.join(ctx, seeds)
-		switch {
-		case first:
-			close(s.joined)
-		case ok:
-			s.g.announceAgain()
-		}
-		if ok {
-			heard := s.others()
-			for _, a := range seeds {
-				futile[a] = !slices.Contains(heard, a) && len(heard) > 0
-			}
-		}
+	s.lookFor(ctx, futile)
+	close(s.joined)
+	for {
 		delay := s.g.cfg.times.patrol
 		if s.alone() {
 			delay, wait = wait, min(2*wait, maxRetry)
 		} else {
 			wait = s.g.cfg.times.retry
 		}
-		if !pause(ctx, delay) {
+		t := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			t.Stop()
 			return
+		case m := <-s.meet:
+			t.Stop()
+			if s.join(ctx, m.peers) && m.announce {
+				s.g.announceAgain()
+			}
+		case <-t.C:
+			if s.lookFor(ctx, futile) {
+				s.g.announceAgain()
+			}
 		}
 	}
+}
+
+// lookFor joins the peers we should hear and do not.
+func (s *session) lookFor(ctx context.Context, futile map[netip.Addr]bool) bool {
+	seeds := s.seeds(futile)
+	if len(seeds) == 0 || !s.join(ctx, seeds) {
+		return false
+	}
+	heard := s.others()
+	for _, a := range seeds {
+		futile[a] = !slices.Contains(heard, a) && len(heard) > 0
+	}
+	return true
 }
 
 // seeds gives the peers to look for: managers we do not hear, and when we hear
