@@ -44,7 +44,11 @@ func newInit(env *cmdenv.Env, hook func(swarm.InitRequest) error) *cobra.Command
 			if err != nil {
 				return err
 			}
-			return runInit(cmd.Context(), api, printer{env.Out, cmd.Root().Name()}, req)
+			if err := runInit(cmd.Context(), api, printer{env.Out, cmd.Root().Name()}, req); err != nil {
+				return err
+			}
+			warnDeaf(cmd.Context(), env, api)
+			return nil
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/docker/docker/api/types/swarm"
-	"github.com/docker/docker/api/types/system"
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
@@ -18,7 +17,7 @@ type joinOptions struct {
 }
 
 type joiner interface {
-	Info(ctx context.Context) (system.Info, error)
+	infoer
 	SwarmJoin(ctx context.Context, req swarm.JoinRequest) error
 }
 
@@ -43,6 +42,7 @@ func newJoin(env *cmdenv.Env, hook func(swarm.JoinRequest) error) *cobra.Command
 			if err := runJoin(cmd.Context(), api, env.Out, req); err != nil {
 				return explainJoin(cmd.Context(), err, req, proberFor(cmd.Context(), env))
 			}
+			warnDeaf(cmd.Context(), env, api)
 			return nil
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
