@@ -44,7 +44,7 @@ func layers() []layer {
 		{"engine/probe", with()},
 		{"engine/nft", with("engine/kernel")},
 		{"engine/netnstest", with("engine/kernel")},
-		{"engine/dockerdtest", with("engine/kernel", "engine/netnstest")},
+		{"engine/dockerdtest", with("engine/kernel", "engine/netnstest", "engine/lab")},
 		{"engine/link", with("engine/kernel", "engine/nft")},
 		{"engine/peer", with("engine/kernel", "engine/nft")},
 		{"engine/esp", with("engine/kernel", "engine/nft")},

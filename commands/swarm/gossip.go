@@ -45,25 +45,25 @@ func warnDeaf(ctx context.Context, env *cmdenv.Env, api infoer) {
 	reportDeaf(ctx, env.Err, net.JoinHostPort(info.Swarm.NodeAddr, gossipPort), probe)
 }
 
-// reportDeaf polls until the port answers or ctx ends. Only a refusal counts.
+// reportDeaf polls until the port answers or ctx ends. Only a port that refused
+// to the end is reported: one that keeps silent may be filtered.
 func reportDeaf(ctx context.Context, out io.Writer, addr string, probe prober) {
 	tick := time.NewTicker(gossipPoll)
 	defer tick.Stop()
-	for {
-		if err := probe(ctx, addr); !errors.Is(err, syscall.ECONNREFUSED) {
-			return
-		}
+	for errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
 		select {
-		case <-ctx.Done():
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return
+		case <-tick.C:
+			if ctx.Err() == nil {
+				continue
 			}
+		case <-ctx.Done():
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			fmt.Fprintf(out, "WARNING: this node is in the swarm, but nothing answers at %s/tcp: the engine could not bind its gossip port,\n"+
 				"%s/tcp and udp. Overlay networks and names will not work here until it can. `ss -lntup 'sport = :%s'` shows\n"+
 				"who holds the port, the engine's log shows why it failed; then leave the swarm and join again.\n", addr, gossipPort, gossipPort)
-			return
-		case <-tick.C:
 		}
+		return
 	}
 }
 
