@@ -69,7 +69,10 @@ func addBridge(h *netlink.Handle, spec Bridge) (netlink.Link, error) {
 	// Neighbour solicitations are multicast. Snooping without a querier would
 	// forget who listens to them.
 	snooping := false
-	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: a, MulticastSnooping: &snooping}); err != nil {
+	// With a default VLAN the bridge would hold each static entry twice.
+	noVLAN := uint16(0)
+	br := &netlink.Bridge{LinkAttrs: a, MulticastSnooping: &snooping, VlanDefaultPVID: &noVLAN}
+	if err := h.LinkAdd(br); err != nil {
 		return nil, fmt.Errorf("make bridge %s: %w", spec.Name, err)
 	}
 	return h.LinkByName(spec.Name)

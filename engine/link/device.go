@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"weft/engine/fault"
 	"weft/engine/kernel"
 )
 
@@ -219,4 +221,35 @@ func Up(ns *kernel.Namespace, name string) error {
 		return fmt.Errorf("look up device %s: %w", name, err)
 	}
 	return up(h, l)
+}
+
+const (
+	// settleTime is far more than the kernel needs on a machine that works at all.
+	settleTime = 5 * time.Second
+	settlePoll = time.Millisecond
+)
+
+// settle waits until the kernel has noticed the carrier of a device that is
+// up. It does so in the background; until then a bridge does not forward to
+// that port and a packet sent is dropped: a connection made at once would lose
+// its first packet, and with it a second.
+func settle(h *netlink.Handle, index int) error {
+	deadline := time.NewTimer(settleTime)
+	defer deadline.Stop()
+	for {
+		l, err := h.LinkByIndex(index)
+		if err != nil {
+			return fmt.Errorf("look up device %d: %w", index, err)
+		}
+		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return nil
+		}
+		poll := time.NewTimer(settlePoll)
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			poll.Stop()
+			return fault.Unavailable("device %s does not get ready: it is %s", l.Attrs().Name, l.Attrs().OperState)
+		}
+	}
 }

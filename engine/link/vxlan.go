@@ -72,7 +72,10 @@ func EnsureVXLAN(host, ns *kernel.Namespace, spec VXLAN) (dev Device, err error)
 	if err := plug(h, l, spec.Bridge); err != nil {
 		return dev, err
 	}
-	return dev, explainPort(up(h, l), spec.Port)
+	if err := up(h, l); err != nil {
+		return dev, explainPort(err, spec.Port)
+	}
+	return dev, settle(h, spec.Bridge)
 }
 
 // plug makes l a port of the bridge that does not learn: where remote
