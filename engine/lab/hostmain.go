@@ -172,3 +172,13 @@ func connect(o order) error {
 	}
 	return nil
 }
+
+// Dispatch runs HostMain if argv, with the program's name first, is that of a
+// host's PID 1, and gives the code to exit with. It is the first thing main,
+// or a test's TestMain, has to do.
+func Dispatch(argv []string) (code int, ours bool) {
+	if len(argv) == 0 || argv[0] != HostName {
+		return 0, false
+	}
+	return HostMain(argv[1:]), true
+}

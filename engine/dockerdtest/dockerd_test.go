@@ -1,0 +1,128 @@
+package dockerdtest_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+
+	"weft/engine/dockerdtest"
+	"weft/engine/lab"
+)
+
+func TestMain(m *testing.M) {
+	if code, ours := lab.Dispatch(os.Args); ours {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+func TestDaemonsFormASwarm(t *testing.T) {
+	bed := dockerdtest.Start(t, dockerdtest.Options{Hosts: 3})
+	first := bed.Hosts[0]
+	first.Docker("swarm", "init", "--advertise-addr", first.Addr.String())
+	token := first.Docker("swarm", "join-token", "-q", "worker")
+	for _, h := range bed.Hosts[1:] {
+		h.Docker("swarm", "join", "--advertise-addr", h.Addr.String(), "--token", token, first.Addr.String()+":2377")
+	}
+	if nodes := strings.Fields(first.Docker("node", "ls", "-q")); len(nodes) != 3 {
+		t.Errorf("nodes: %v", nodes)
+	}
+	first.Docker("network", "create", "-d", "overlay", "--attachable", "--subnet", "10.77.0.0/24", "net")
+	for i, h := range bed.Hosts {
+		h.Docker("run", "-d", "--name", "box", "--hostname", h.Name, "--network", "net",
+			"--ip", "10.77.0.1"+string('1'+rune(i)), dockerdtest.Image, "sleep", "1000")
+	}
+	for _, from := range bed.Hosts {
+		for i := range bed.Hosts {
+			to := "10.77.0.1" + string('1'+rune(i))
+			// Gossip takes a moment.
+			deadline := time.Now().Add(20 * time.Second)
+			for {
+				out, err := from.Try("exec", "box", "ping", "-c", "1", "-W", "1", to)
+				if err == nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%s does not reach %s: %s", from.Name, to, out)
+				}
+			}
+		}
+	}
+	first.Docker("service", "create", "-d", "--name", "web", "--network", "net", "--endpoint-mode", "dnsrr",
+		"--replicas", "3", dockerdtest.Image, "sleep", "1000")
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		out, _ := bed.Hosts[2].Try("exec", "box", "nslookup", "tasks.web", "127.0.0.11")
+		if strings.Count(out, "Address: 10.77.0.") == 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the service's name does not give 3 addresses:\n%s\n%s", out, first.Docker("service", "ps", "--no-trunc", "web"))
+		}
+	}
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	dockerdtest.Require(t)
+	count := func() map[string]int {
+		t.Helper()
+		mounts, err := mountinfo.GetMounts(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links, err := filepath.Glob("/sys/class/net/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cgroups, err := filepath.Glob("/sys/fs/cgroup/*/dockerds-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "dockerds-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]int{
+			"mounts": len(mounts), "links": len(links), "cgroups": len(cgroups), "directories": len(dirs),
+			"processes": len(processes(t)),
+		}
+	}
+	before := count()
+	t.Run("a daemon with a container", func(t *testing.T) {
+		h := dockerdtest.Start(t, dockerdtest.Options{}).Hosts[0]
+		h.Docker("run", "-d", dockerdtest.Image, "sleep", "1000")
+		during := count()
+		for _, what := range []string{"cgroups", "directories", "processes"} {
+			if during[what] <= before[what] {
+				t.Errorf("the count of %s sees nothing: %v", what, during)
+			}
+		}
+	})
+	after := count()
+	for what, n := range before {
+		if after[what] != n {
+			t.Errorf("%s: %d before, %d after", what, n, after[what])
+		}
+	}
+}
+
+// processes gives the command lines of daemons and what belongs to them.
+func processes(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, path := range paths {
+		line, _ := os.ReadFile(path)
+		if strings.Contains(string(line), "dockerds-") {
+			lines = append(lines, string(line))
+		}
+	}
+	return lines
+}
