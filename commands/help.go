@@ -26,7 +26,7 @@ func newHelp() *cobra.Command {
 			if about == nil || err != nil || len(rest) > 0 {
 				return fmt.Errorf("unknown help topic: %s", strings.Join(args, " "))
 			}
-			return about.Help() //nolint:wrapcheck // a write error is the whole story
+			return about.Help()
 		},
 	}
 }
@@ -62,7 +62,7 @@ func writeUsage(out io.Writer, cmd *cobra.Command, width int) error {
 		fmt.Fprintf(&b, "\nRun '%s COMMAND --help' for more information on a command.\n", cmd.CommandPath())
 	}
 	_, err := b.WriteTo(out)
-	return err //nolint:wrapcheck // a write error is the whole story
+	return err
 }
 
 func usageLine(cmd *cobra.Command) string {

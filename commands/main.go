@@ -19,6 +19,12 @@ import (
 // Constructor makes the command tree of one noun.
 type Constructor func(env *cmdenv.Env) *cobra.Command
 
+// WithSelf makes a Constructor of one that also wants the path of this binary,
+// because its commands start it again under another name.
+func WithSelf(self string, construct func(env *cmdenv.Env, self string) *cobra.Command) Constructor {
+	return func(env *cmdenv.Env) *cobra.Command { return construct(env, self) }
+}
+
 // Main runs the command line of this process, given without the program's
 // name, and gives the code to exit with. extra commands are added to those of
 // this package.
@@ -61,7 +67,7 @@ func execute(ctx context.Context, env *cmdenv.Env, root *cobra.Command, args []s
 		return err
 	}
 	root.SetArgs(global.Args())
-	return root.ExecuteContext(ctx) //nolint:wrapcheck // the command's own error is the message
+	return root.ExecuteContext(ctx)
 }
 
 // Signal is the cause of a context that a signal ended.

@@ -76,7 +76,7 @@ func ping(ctx context.Context, c *client.Client) error {
 	defer cancel()
 	answer, err := c.Ping(ctx)
 	if err != nil && (client.IsErrConnectionFailed(err) || ctx.Err() != nil) {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if err == nil || answer.APIVersion != "" {
 		c.NegotiateAPIVersionPing(answer)
@@ -124,7 +124,7 @@ func (e *Env) candidates() []*target {
 func knock(ctx context.Context, path string) error {
 	conn, err := (&net.Dialer{Timeout: pingTimeout}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return err //nolint:wrapcheck // reason says it in the caller's message
+		return err
 	}
 	return conn.Close()
 }

@@ -43,13 +43,14 @@ type Sockets struct {
 
 // System gives the Env of this process.
 func System() *Env {
-	return New(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	return New(os.Stdin, os.Stdout, os.Stderr, os.Getenv) //nolint:forbidigo // the one place that takes the process's streams
 }
 
 // New gives an Env over these streams and this environment, with the system's
 // clock and the default sockets.
 func New(in io.Reader, out, errOut io.Writer, getenv func(string) string) *Env {
-	e := &Env{In: in, Out: out, Err: errOut, Now: time.Now, Getenv: getenv}
+	e := &Env{In: in, Out: out, Err: errOut, Getenv: getenv}
+	e.Now = time.Now //nolint:forbidigo // where the clock is injected
 	e.Sockets = DefaultSockets(os.Geteuid(), getenv)
 	e.logger = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: &e.level}))
 	return e

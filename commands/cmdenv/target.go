@@ -43,7 +43,7 @@ const defaultContext = "default"
 func (e *Env) contextTarget(name, how string) (*target, error) {
 	if name == defaultContext {
 		if e.opts.tlsOptions() == nil {
-			return nil, nil //nolint:nilnil // nil is "nothing names an engine"
+			return nil, nil
 		}
 		return e.hostTarget("", "TLS default address")
 	}
@@ -90,7 +90,7 @@ func socketTarget(path, how string) *target {
 
 // unresolved is a named engine whose address cannot be made out.
 func unresolved(err error) error {
-	return fmt.Errorf("Failed to initialize: unable to resolve docker endpoint: %w", err) //nolint:staticcheck // Docker's wording
+	return fmt.Errorf("Failed to initialize: unable to resolve docker endpoint: %w", err) //nolint:staticcheck,revive // Docker's wording
 }
 
 // unixPath gives the path of a unix:// host.

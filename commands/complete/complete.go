@@ -49,7 +49,7 @@ func Networks(env *cmdenv.Env) cobra.CompletionFunc {
 		}
 		list, err := api.NetworkList(cmd.Context(), network.ListOptions{})
 		if err != nil {
-			return nil, err //nolint:wrapcheck // never shown
+			return nil, err
 		}
 		found := make([]string, 0, len(list))
 		for _, n := range list {
@@ -68,7 +68,7 @@ func Nodes(env *cmdenv.Env) cobra.CompletionFunc {
 		}
 		list, err := api.NodeList(cmd.Context(), swarm.NodeListOptions{})
 		if err != nil {
-			return nil, err //nolint:wrapcheck // never shown
+			return nil, err
 		}
 		found := make([]string, 0, len(list)+1)
 		for _, n := range list {
@@ -87,7 +87,7 @@ func Services(env *cmdenv.Env) cobra.CompletionFunc {
 		}
 		list, err := api.ServiceList(cmd.Context(), swarm.ServiceListOptions{})
 		if err != nil {
-			return nil, err //nolint:wrapcheck // never shown
+			return nil, err
 		}
 		found := make([]string, 0, len(list))
 		for _, s := range list {
@@ -107,7 +107,7 @@ func Containers(env *cmdenv.Env, all bool, keep func(container.Summary) bool) co
 		}
 		list, err := api.ContainerList(cmd.Context(), container.ListOptions{All: all})
 		if err != nil {
-			return nil, err //nolint:wrapcheck // never shown
+			return nil, err
 		}
 		var found []string
 		for _, c := range list {

@@ -82,7 +82,7 @@ func (o *connectOptions) settings() (*network.EndpointSettings, error) {
 }
 
 func runConnect(ctx context.Context, api connector, o *connectOptions, settings *network.EndpointSettings) error {
-	return api.NetworkConnect(ctx, o.network, o.container, settings) //nolint:wrapcheck // Docker's text is the whole message
+	return api.NetworkConnect(ctx, o.network, o.container, settings)
 }
 
 // completeEnds offers a network, then containers that are attached to it or

@@ -112,7 +112,7 @@ func (o *createOptions) request() (network.CreateOptions, error) {
 func runCreate(ctx context.Context, api creator, out io.Writer, name string, request network.CreateOptions) error {
 	created, err := api.NetworkCreate(ctx, name, request)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	fmt.Fprintln(out, created.ID)
 	return nil

@@ -42,5 +42,5 @@ func newDisconnect(env *cmdenv.Env, hook func(*disconnectOptions) error) *cobra.
 }
 
 func runDisconnect(ctx context.Context, api disconnector, o *disconnectOptions) error {
-	return api.NetworkDisconnect(ctx, o.network, o.container, o.force) //nolint:wrapcheck // Docker's text is the whole message
+	return api.NetworkDisconnect(ctx, o.network, o.container, o.force)
 }

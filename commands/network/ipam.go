@@ -64,7 +64,7 @@ func (o *ipamOptions) request() (*network.IPAM, error) {
 func (o *ipamOptions) placeRanges(configs []network.IPAMConfig) error {
 	for _, r := range o.ranges {
 		if _, _, err := net.ParseCIDR(r); err != nil {
-			return err //nolint:wrapcheck // it names the range
+			return err
 		}
 		c, err := home(configs, r)
 		switch {
@@ -123,7 +123,7 @@ func home(configs []network.IPAMConfig, address string) (*network.IPAMConfig, er
 			return &configs[i], nil
 		}
 	}
-	return nil, nil //nolint:nilnil // no subnet is not an error here
+	return nil, nil
 }
 
 func overlapping(a, b string) (bool, error) {
@@ -142,7 +142,7 @@ func contains(subnet, address string) (bool, error) {
 	ip := net.ParseIP(address)
 	if strings.Contains(address, "/") {
 		if ip, _, err = net.ParseCIDR(address); err != nil {
-			return false, err //nolint:wrapcheck // it names the address
+			return false, err
 		}
 	}
 	return prefix.Contains(ip), nil

@@ -69,7 +69,7 @@ func (r *networkContext) Label(name string) string { return r.labels[name] }
 func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) error {
 	networks, err := api.NetworkList(ctx, network.ListOptions{Filters: o.filter.Value()})
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	slices.SortStableFunc(networks, func(a, b network.Summary) int { return render.CompareNatural(a.Name, b.Name) })
 	rows := make([]*networkContext, 0, len(networks))
@@ -87,7 +87,7 @@ func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) err
 			labels:    n.Labels,
 		})
 	}
-	return listing().Write(out, o.format, o.quiet, rows) //nolint:wrapcheck // render's text is for the user
+	return listing().Write(out, o.format, o.quiet, rows)
 }
 
 func listing() render.List[*networkContext] {

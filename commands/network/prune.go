@@ -62,7 +62,7 @@ func runPrune(ctx context.Context, env *cmdenv.Env, connect func() (pruner, erro
 	}
 	report, err := api.NetworksPrune(ctx, withConfigured(o.filter.Value(), env.Config().PruneFilters))
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if len(report.NetworksDeleted) > 0 {
 		fmt.Fprintf(env.Out, "Deleted Networks:\n%s\n\n", strings.Join(report.NetworksDeleted, "\n"))

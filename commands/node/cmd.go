@@ -58,14 +58,14 @@ func resolveSelf(ctx context.Context, api lister, ref string) (string, error) {
 	}
 	info, err := api.Info(ctx)
 	if err != nil {
-		return "", err //nolint:wrapcheck // Docker's text is the whole message
+		return "", err
 	}
 	if info.Swarm.NodeID != "" {
 		return info.Swarm.NodeID, nil
 	}
 	// A request for managers only says best why there is no ID.
 	if _, err := api.NodeList(ctx, swarm.NodeListOptions{}); err != nil {
-		return "", err //nolint:wrapcheck // Docker's text is the whole message
+		return "", err
 	}
 	return "", errors.New("node ID not found in /info")
 }

@@ -61,7 +61,7 @@ func runInspect(ctx context.Context, api inspector, out io.Writer, o *inspectOpt
 			return swarm.Node{}, err
 		}
 		n, _, err := api.NodeInspectWithRaw(ctx, id)
-		return n, err //nolint:wrapcheck // Docker's text is the whole message
+		return n, err
 	}
 	if o.format == pretty {
 		return inspectPretty(out, o.nodes, get)
@@ -87,5 +87,5 @@ func inspectPretty(out io.Writer, refs []string, get func(string) (swarm.Node, e
 		writePretty(&b, n)
 	}
 	_, err := io.WriteString(out, b.String())
-	return err //nolint:wrapcheck // a write error is the whole story
+	return err
 }

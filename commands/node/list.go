@@ -61,12 +61,12 @@ type nodeContext struct {
 func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) error {
 	nodes, err := api.NodeList(ctx, swarm.NodeListOptions{Filters: o.filter.Value()})
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	var info system.Info
 	if len(nodes) > 0 && !o.quiet {
 		if info, err = api.Info(ctx); err != nil {
-			return err //nolint:wrapcheck // Docker's text is the whole message
+			return err
 		}
 	}
 	slices.SortStableFunc(nodes, func(a, b swarm.Node) int {
@@ -76,7 +76,7 @@ func runList(ctx context.Context, api lister, out io.Writer, o *listOptions) err
 	for _, n := range nodes {
 		rows = append(rows, newRow(n, info))
 	}
-	return listing().Write(out, o.format, o.quiet, rows) //nolint:wrapcheck // render's text is for the user
+	return listing().Write(out, o.format, o.quiet, rows)
 }
 
 func newRow(n swarm.Node, info system.Info) *nodeContext {

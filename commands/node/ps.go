@@ -90,9 +90,9 @@ func tasksOf(ctx context.Context, api taskLister, ref string, filter opts.Filter
 	}
 	n, _, err := api.NodeInspectWithRaw(ctx, id)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // Docker's text is the whole message
+		return nil, err
 	}
 	f := filter.Value().Clone()
 	f.Add("node", n.ID)
-	return api.TaskList(ctx, swarm.TaskListOptions{Filters: f}) //nolint:wrapcheck // Docker's text is the whole message
+	return api.TaskList(ctx, swarm.TaskListOptions{Filters: f})
 }

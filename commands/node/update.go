@@ -79,12 +79,12 @@ var errUnchanged = errors.New("nothing to change")
 func change(ctx context.Context, api updater, ref string, edit func(*swarm.Node) error) error {
 	n, _, err := api.NodeInspectWithRaw(ctx, ref)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if err := edit(&n); err != nil {
 		return err
 	}
-	return api.NodeUpdate(ctx, n.ID, n.Version, n.Spec) //nolint:wrapcheck // Docker's text is the whole message
+	return api.NodeUpdate(ctx, n.ID, n.Version, n.Spec)
 }
 
 func (o *updateOptions) apply(n *swarm.Node) error {

@@ -65,7 +65,7 @@ func (l List[T]) Write(out io.Writer, format string, quiet bool, rows []T) error
 	}
 	if !table {
 		_, err = body.WriteTo(out)
-		return err //nolint:wrapcheck // the writer's error is the whole story
+		return err
 	}
 	// The header is the same template over the headings, with functions that
 	// leave them as they are. What can not be shown is left out of it.
@@ -74,9 +74,9 @@ func (l List[T]) Write(out io.Writer, format string, quiet bool, rows []T) error
 	head.WriteByte('\n')
 	columns := tabwriter.NewWriter(out, 10, 1, 3, ' ', 0) // Docker's widths
 	if _, err = io.Copy(columns, io.MultiReader(&head, &body)); err != nil {
-		return err //nolint:wrapcheck // the writer's error is the whole story
+		return err
 	}
-	return columns.Flush() //nolint:wrapcheck // the writer's error is the whole story
+	return columns.Flush()
 }
 
 // template gives the text of a row's template and whether it is a table.

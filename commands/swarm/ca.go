@@ -59,7 +59,7 @@ func newCA(env *cmdenv.Env, hook func(*rotateOptions) error) *cobra.Command {
 func runCA(ctx context.Context, env *cmdenv.Env, api rotator, o *rotateOptions, flags *pflag.FlagSet) error {
 	s, err := api.SwarmInspect(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if err := o.check(flags); err != nil {
 		return err
@@ -74,7 +74,7 @@ func runCA(ctx context.Context, env *cmdenv.Env, api rotator, o *rotateOptions, 
 		spec.CAConfig.ForceRotate++
 	}
 	if err := api.SwarmUpdate(ctx, s.Version, spec, swarm.UpdateFlags{}); err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if o.detach {
 		return nil
@@ -113,11 +113,11 @@ func awaitRotation(ctx context.Context, env *cmdenv.Env, api rotator, quiet bool
 	for {
 		s, err := api.SwarmInspect(ctx)
 		if err != nil {
-			return s, err //nolint:wrapcheck // Docker's text is the whole message
+			return s, err
 		}
 		nodes, err := api.NodeList(ctx, swarm.NodeListOptions{})
 		if err != nil {
-			return s, err //nolint:wrapcheck // Docker's text is the whole message
+			return s, err
 		}
 		certs, roots := rotated(s.TLSInfo, nodes)
 		if now := fmt.Sprintf("rotated TLS certificates: %d of %d nodes, rotated CA certificates: %d of %d nodes",
@@ -151,7 +151,7 @@ func rotated(want swarm.TLSInfo, nodes []swarm.Node) (certs, roots int) {
 
 func printTrustRoot(env *cmdenv.Env, s swarm.Swarm) error {
 	if s.TLSInfo.TrustRoot == "" {
-		return errors.New("No CA information available") //nolint:staticcheck // Docker's wording
+		return errors.New("No CA information available") //nolint:staticcheck,revive // Docker's wording
 	}
 	fmt.Fprintln(env.Out, strings.TrimSpace(s.TLSInfo.TrustRoot))
 	return nil

@@ -29,7 +29,7 @@ func (*addrValue) Type() string     { return "node-addr" }
 func (a *addrValue) Set(value string) error {
 	addr, err := opts.ParseTCPAddr(value, a.addr)
 	if err != nil {
-		return err //nolint:wrapcheck // pflag names the flag and the value
+		return err
 	}
 	a.addr = addr
 	return nil
@@ -61,7 +61,7 @@ func (v *externalCAValue) Set(value string) error {
 func parseExternalCA(value string) (*swarm.ExternalCA, error) {
 	fields, err := csv.NewReader(strings.NewReader(value)).Read()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // pflag names the flag and the value
+		return nil, err
 	}
 	ca := &swarm.ExternalCA{Options: map[string]string{}}
 	for _, field := range fields {
@@ -101,7 +101,7 @@ var errNotPEM = errors.New("file contents must be in PEM format")
 func readPEM(path string) (string, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the user names the file
 	if err != nil {
-		return "", err //nolint:wrapcheck // it names the file
+		return "", err
 	}
 	if block, _ := pem.Decode(data); block == nil {
 		return "", errNotPEM

@@ -70,11 +70,11 @@ func (o *joinOptions) request(cmd *cobra.Command, remote string) (swarm.JoinRequ
 
 func runJoin(ctx context.Context, api joiner, out io.Writer, req swarm.JoinRequest) error {
 	if err := api.SwarmJoin(ctx, req); err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	info, err := api.Info(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	role := "worker"
 	if info.Swarm.ControlAvailable {

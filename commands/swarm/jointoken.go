@@ -50,11 +50,11 @@ func runJoinToken(ctx context.Context, api clusterAPI, p printer, o *joinTokenOp
 	if o.rotate {
 		s, err := api.SwarmInspect(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // Docker's text is the whole message
+			return err
 		}
 		flags := swarm.UpdateFlags{RotateWorkerToken: o.role == "worker", RotateManagerToken: o.role == "manager"}
 		if err := api.SwarmUpdate(ctx, s.Version, s.Spec, flags); err != nil {
-			return err //nolint:wrapcheck // Docker's text is the whole message
+			return err
 		}
 		if !o.quiet {
 			fmt.Fprintf(p.out, "Successfully rotated %s join token.\n\n", o.role)
@@ -62,7 +62,7 @@ func runJoinToken(ctx context.Context, api clusterAPI, p printer, o *joinTokenOp
 	}
 	s, err := api.SwarmInspect(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if o.quiet {
 		fmt.Fprintln(p.out, token(s, o.role))
@@ -70,7 +70,7 @@ func runJoinToken(ctx context.Context, api clusterAPI, p printer, o *joinTokenOp
 	}
 	info, err := api.Info(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	return p.joinCommands(ctx, api, info.Swarm.NodeID, o.role)
 }

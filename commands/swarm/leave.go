@@ -40,7 +40,7 @@ func newLeave(env *cmdenv.Env, hook func(*leaveOptions) error) *cobra.Command {
 
 func runLeave(ctx context.Context, api leaver, out io.Writer, o *leaveOptions) error {
 	if err := api.SwarmLeave(ctx, o.force); err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	fmt.Fprintln(out, "Node left the swarm.")
 	return nil

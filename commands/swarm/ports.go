@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,7 +37,7 @@ func portsOf(listenAddr string, dataPathPort uint32) []need {
 	if dataPathPort == 0 {
 		dataPathPort = defaultDataPathPort
 	}
-	vxlan := fmt.Sprint(dataPathPort)
+	vxlan := strconv.FormatUint(uint64(dataPathPort), 10)
 	return []need{
 		{control + "/tcp", control, "managers' control plane: joining, tokens, orders to nodes; reachable on managers", "tcp dport " + control + " accept", "--listen-addr"},
 		{"7946/tcp", "7946", "gossip between all nodes: which address lives where", "tcp dport 7946 accept", ""},
@@ -110,7 +111,7 @@ func proberFor(ctx context.Context, env *cmdenv.Env) prober {
 	return func(ctx context.Context, addr string) error {
 		conn, err := (&net.Dialer{Timeout: probeTimeout}).DialContext(ctx, "tcp", addr)
 		if err != nil {
-			return err //nolint:wrapcheck // verdict puts it in words
+			return err
 		}
 		return conn.Close()
 	}

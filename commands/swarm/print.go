@@ -20,11 +20,11 @@ type printer struct {
 func (p printer) joinCommands(ctx context.Context, api clusterAPI, nodeID string, roles ...string) error {
 	n, _, err := api.NodeInspectWithRaw(ctx, nodeID)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	s, err := api.SwarmInspect(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	if n.ManagerStatus == nil {
 		return nil

@@ -37,14 +37,14 @@ func newUnlock(env *cmdenv.Env) *cobra.Command {
 func runUnlock(ctx context.Context, env *cmdenv.Env, api unlocker) error {
 	info, err := api.Info(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	switch info.Swarm.LocalNodeState {
 	case swarm.LocalNodeStateLocked:
 	case swarm.LocalNodeStateInactive:
-		return errors.New("Error: This node is not part of a swarm") //nolint:staticcheck // Docker's wording
+		return errors.New("Error: This node is not part of a swarm") //nolint:staticcheck,revive // Docker's wording
 	case swarm.LocalNodeStatePending, swarm.LocalNodeStateActive, swarm.LocalNodeStateError:
-		return errors.New("Error: swarm is not locked") //nolint:staticcheck // Docker's wording
+		return errors.New("Error: swarm is not locked") //nolint:staticcheck,revive // Docker's wording
 	}
 	question := "Enter unlock key: "
 	if !cmdenv.TerminalOf(env.In).IsTTY {
@@ -54,5 +54,5 @@ func runUnlock(ctx context.Context, env *cmdenv.Env, api unlocker) error {
 	if err != nil {
 		return err
 	}
-	return api.SwarmUnlock(ctx, swarm.UnlockRequest{UnlockKey: key}) //nolint:wrapcheck // Docker's text is the whole message
+	return api.SwarmUnlock(ctx, swarm.UnlockRequest{UnlockKey: key})
 }

@@ -44,13 +44,13 @@ func runUnlockKey(ctx context.Context, api clusterAPI, p printer, o *unlockKeyOp
 	if o.rotate {
 		s, err := api.SwarmInspect(ctx)
 		if err != nil {
-			return err //nolint:wrapcheck // Docker's text is the whole message
+			return err
 		}
 		if !s.Spec.EncryptionConfig.AutoLockManagers {
 			return errors.New("cannot rotate because autolock is not turned on")
 		}
 		if err := api.SwarmUpdate(ctx, s.Version, s.Spec, swarm.UpdateFlags{RotateManagerUnlockKey: true}); err != nil {
-			return err //nolint:wrapcheck // Docker's text is the whole message
+			return err
 		}
 		if !o.quiet {
 			fmt.Fprintln(p.out, "Successfully rotated manager unlock key.")

@@ -19,7 +19,7 @@ func newUpdate(env *cmdenv.Env, hook func(*specOptions) error) *cobra.Command {
 		Args:  cmdenv.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().NFlag() == 0 {
-				return cmd.Help() //nolint:wrapcheck // nothing to change: show what could be
+				return cmd.Help()
 			}
 			if hook != nil {
 				return hook(o)
@@ -39,12 +39,12 @@ func newUpdate(env *cmdenv.Env, hook func(*specOptions) error) *cobra.Command {
 func runUpdate(ctx context.Context, api clusterAPI, p printer, o *specOptions, flags *pflag.FlagSet) error {
 	s, err := api.SwarmInspect(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	spec := s.Spec
 	o.apply(&spec, flags, s.TLSInfo.TrustRoot)
 	if err := api.SwarmUpdate(ctx, s.Version, spec, swarm.UpdateFlags{}); err != nil {
-		return err //nolint:wrapcheck // Docker's text is the whole message
+		return err
 	}
 	fmt.Fprintln(p.out, "Swarm updated.")
 	if spec.EncryptionConfig.AutoLockManagers && !s.Spec.EncryptionConfig.AutoLockManagers {
