@@ -3,9 +3,9 @@ package control
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/moby/swarmkit/v2/agent"
 	"github.com/moby/swarmkit/v2/agent/exec"
@@ -25,7 +25,13 @@ type executor struct {
 
 	attachments *attachments
 
+	keys  chan []model.GossipKey // the newest, not handed over yet
+	tried chan struct{}          // closed when the host was told first
+	once  sync.Once
+
 	mu       sync.Mutex // guards what follows
+	hostErr  error      // what the host has against the membership or the keys
+	member   Membership // once known
 	node     *api.NodeDescription
 	port     uint32 // data path port; 0 until the node object came
 	kept     bool
@@ -37,6 +43,7 @@ func newExecutor(cfg *Config, r *runner) *executor {
 	return &executor{
 		DependencyManager: agent.NewDependencyManager(noPlugins{}),
 		cfg:               cfg, run: r, joined: make(chan struct{}),
+		keys: make(chan []model.GossipKey, 1), tried: make(chan struct{}),
 		attachments: newAttachments(), tasks: map[string]bool{}, networks: map[string]model.Network{},
 	}
 }
@@ -80,43 +87,99 @@ func (e *executor) Configure(_ context.Context, n *api.Node) error {
 }
 
 // SetNetworkBootstrapKeys implements exec.Executor. The first keys come after
-// the node object and after the agent has taken up all saved tasks.
+// the node object and after the agent has taken up all saved tasks. They are
+// handed over by serve: the agent must not wait for gossip to come up, and
+// would not repeat keys that were refused.
 func (e *executor) SetNetworkBootstrapKeys(keys []*api.EncryptionKey) error {
-	ctx := context.Background()
-	if err := e.announce(ctx); err != nil {
-		return err
-	}
 	out := make([]model.GossipKey, len(keys))
 	for i, k := range keys {
 		out[i] = model.GossipKey{Subsystem: k.Subsystem, Key: append([]byte(nil), k.Key...), Lamport: k.LamportTime}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].Lamport < out[j].Lamport })
-	if err := e.cfg.Host.SetKeys(ctx, out); err != nil {
-		e.cfg.Log.Error("gossip keys are not in force", slog.Any("err", err))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select { // only the newest matter
+	case <-e.keys:
+	default:
+	}
+	e.keys <- out
+	return nil
+}
+
+// serve hands keys to the host until ctx ends, and repeats what fails.
+func (e *executor) serve(ctx context.Context) {
+	var keys []model.GossipKey
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	delay := firstDelay
+	for {
+		select {
+		case keys = <-e.keys:
+			delay = firstDelay
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if keys == nil {
+			continue
+		}
+		err := e.hand(ctx, keys)
+		e.outcome(err)
+		if err == nil {
+			keys = nil
+			continue
+		}
+		if ctx.Err() == nil {
+			e.cfg.Log.Error("the host can not take up the swarm membership", slog.Any("err", err))
+		}
+		delay = min(2*delay, lastDelay)
+		retry.Reset(delay)
+	}
+}
+
+func (e *executor) hand(ctx context.Context, keys []model.GossipKey) error {
+	select {
+	case <-e.joined:
+	default:
+		m, ok := e.membership()
+		if !ok {
+			return errPreparing
+		}
+		if err := e.cfg.Host.Joined(ctx, m); err != nil {
+			return err
+		}
+		close(e.joined)
+	}
+	if err := e.cfg.Host.SetKeys(ctx, keys); err != nil {
 		return err
 	}
 	e.keep(ctx)
 	return nil
 }
 
-// announce tells the host once where this node is in the swarm.
-func (e *executor) announce(ctx context.Context) error {
+// outcome notes how the host took the membership and the last keys.
+func (e *executor) outcome(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hostErr = err
+	e.once.Do(func() { close(e.tried) })
+}
+
+// host waits until the host was first told of the membership, and gives the
+// error it has with it. It does not wait beyond ctx.
+func (e *executor) host(ctx context.Context) error {
 	select {
-	case <-e.joined:
-		return nil
-	default:
-	}
-	m, ok := e.membership()
-	if !ok {
-		e.cfg.Log.Warn("swarm membership is not known yet")
+	case <-e.tried:
+	case <-ctx.Done():
 		return nil
 	}
-	if err := e.cfg.Host.Joined(ctx, m); err != nil {
-		e.cfg.Log.Error("the host can not take up the swarm membership", slog.Any("err", err))
-		return err
-	}
-	close(e.joined)
-	return nil
+	return e.trouble()
+}
+
+func (e *executor) trouble() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.hostErr
 }
 
 // keep tells the host once which of its tasks are still wanted.
@@ -138,20 +201,25 @@ func (e *executor) keep(ctx context.Context) {
 
 func (e *executor) membership() (Membership, bool) {
 	e.mu.Lock()
-	port := e.port
+	port, known := e.port, e.member
 	e.mu.Unlock()
+	if known.NodeID != "" {
+		return known, true
+	}
 	v := e.run.view()
 	id := v.nodeID()
 	if port == 0 || id == "" {
 		return Membership{}, false
 	}
-	m := Membership{NodeID: id, DataPathPort: uint16(port)} //nolint:gosec // below 49152, by the manager's validation
-	m.AdvertiseAddr, _ = netip.ParseAddr(v.addr())
-	m.DataPathAddr = m.AdvertiseAddr
-	if a, err := netip.ParseAddr(v.conf.DataPathAddr); err == nil {
-		m.DataPathAddr = a
+	m, err := v.membership()
+	if err != nil {
+		e.cfg.Log.Error("addresses of the swarm membership", slog.Any("err", err))
+		return Membership{}, false
 	}
-	m.ListenAddr, _ = netip.ParseAddrPort(v.conf.ListenAddr)
+	m.NodeID, m.DataPathPort = id, uint16(port) //nolint:gosec // below 49152, by the manager's validation
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.member = m
 	return m, true
 }
 

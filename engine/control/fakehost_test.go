@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
+	"go.uber.org/goleak"
 
 	"weft/engine/control"
 	"weft/engine/fault"
@@ -33,6 +34,8 @@ type fakeHost struct {
 	keep     []string
 	attached []string
 	kept     int
+	checkErr error
+	joinErr  error
 }
 
 type fakeTask struct {
@@ -55,8 +58,18 @@ func (h *fakeHost) Describe(context.Context) (control.Description, error) {
 func (h *fakeHost) Joined(_ context.Context, m control.Membership) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.joinErr != nil {
+		return h.joinErr
+	}
 	h.joined = append(h.joined, m)
 	return nil
+}
+
+func (h *fakeHost) CheckMembership(_ context.Context, m control.Membership) error {
+	if !m.AdvertiseAddr.IsValid() || !m.DataPathAddr.IsValid() || !m.ListenAddr.IsValid() {
+		return fault.Internal("checked with %+v", m)
+	}
+	return h.checkErr
 }
 
 func (h *fakeHost) Left(context.Context) error {
@@ -280,5 +293,10 @@ func addrOf(t *testing.T, s string) netip.Addr {
 
 func TestMain(m *testing.M) {
 	control.RouteLibraryLogs(testLog())
-	os.Exit(m.Run())
+	// SwarmKit leaves these behind: its volume manager, and a timer of a task
+	// that was shut down within the second before it was to be asked again.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/moby/swarmkit/v2/volumequeue.(*VolumeQueue).Wait"),
+		goleak.IgnoreAnyFunction("github.com/moby/swarmkit/v2/manager/csi.(*Manager).run"),
+		goleak.IgnoreAnyFunction("github.com/moby/swarmkit/v2/agent.(*taskManager).run.func3"))
 }

@@ -68,3 +68,11 @@ type Host interface {
 	// per start of the node, after SetKeys.
 	KeepTasks(ctx context.Context, taskIDs, attachments []string)
 }
+
+// Checker is a Host that can tell beforehand whether it could take up a
+// membership: ports it needs, privileges, what the kernel can do. Init and Join
+// ask it before anything is made here or in the swarm. NodeID is empty and,
+// for a Join, DataPathPort is 0: only the swarm knows it.
+type Checker interface {
+	CheckMembership(ctx context.Context, m Membership) error
+}

@@ -34,6 +34,9 @@ func (n *Node) Join(ctx context.Context, req swarm.JoinRequest) error {
 	if err != nil {
 		return err
 	}
+	if err := n.check(ctx, conf); err != nil {
+		return err
+	}
 	r, err := startRunner(&n.cfg, conf)
 	if err != nil {
 		return undone(err, wipeState(n.cfg.StateDir))
@@ -42,6 +45,9 @@ func (n *Node) Join(ctx context.Context, req swarm.JoinRequest) error {
 	waitCtx, cancel := context.WithTimeout(ctx, n.cfg.JoinTimeout)
 	defer cancel()
 	err = r.wait(waitCtx)
+	if err == nil {
+		err = r.hostUp(waitCtx)
+	}
 	if err == nil {
 		return nil
 	}

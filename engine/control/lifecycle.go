@@ -44,7 +44,13 @@ func (n *Node) Init(ctx context.Context, req swarm.InitRequest) (string, error) 
 	if err := checkListen(netip.MustParseAddrPort(conf.ListenAddr)); err != nil {
 		return "", err
 	}
+	if err := n.check(ctx, conf); err != nil {
+		return "", err
+	}
 	r, err := n.launch(ctx, conf)
+	if err == nil {
+		err = n.taken(ctx, r)
+	}
 	if err != nil {
 		return "", undone(err, n.forget(ctx, r, req.ForceNewCluster))
 	}
@@ -166,6 +172,31 @@ func (n *Node) launch(ctx context.Context, conf startConfig) (*runner, error) {
 	}
 	n.set(r)
 	return r, classify(r.wait(ctx))
+}
+
+// check asks a host that can tell whether it could be part of the swarm.
+func (n *Node) check(ctx context.Context, conf startConfig) error {
+	c, ok := n.cfg.Host.(Checker)
+	if !ok {
+		return nil
+	}
+	local, err := localAddr(conf)
+	if err != nil {
+		return err
+	}
+	m, err := view{conf: conf, localAddr: local}.membership()
+	if err != nil {
+		return err
+	}
+	return c.CheckMembership(ctx, m)
+}
+
+// taken waits for the host to take up the membership. One that is slow is not
+// waited for: Info tells what it has against it later.
+func (n *Node) taken(ctx context.Context, r *runner) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.JoinTimeout)
+	defer cancel()
+	return r.hostUp(ctx)
 }
 
 // forget undoes a launch. keepState leaves what was there before it.

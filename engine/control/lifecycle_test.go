@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strings"
@@ -198,11 +199,8 @@ func TestThreeNodes(t *testing.T) {
 		t.Fatalf("worker leaves: %v", err)
 	}
 	nothingLeft(t, c)
-	eventually(t, "c is down", func() bool {
-		n, err := a.Node.Node(t.Context(), "c")
-		return err == nil && n.Status.State == swarm.NodeStateDown
-	})
-	if err := a.RemoveNode(t.Context(), "c", false); err != nil {
+	refused(t, a.RemoveNode(t.Context(), "c", false), errdefs.IsInvalidArgument, "is not down and can't be removed")
+	if err := a.RemoveNode(t.Context(), "c", true); err != nil {
 		t.Errorf("remove node: %v", err)
 	}
 }
@@ -283,4 +281,28 @@ func restart(t *testing.T, m *member) {
 	if err := m.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestHostRefusesMembership(t *testing.T) {
+	t.Parallel()
+	before, after := newMember(t, "before"), newMember(t, "after")
+	before.host.checkErr = errors.New("7946/udp is in use")
+	after.host.joinErr = errors.New("no VXLAN here")
+	for _, m := range []*member{before, after} {
+		_, err := m.Init(t.Context(), swarm.InitRequest{ListenAddr: m.addr, AdvertiseAddr: m.addr})
+		want := errors.Join(m.host.checkErr, m.host.joinErr).Error()
+		refused(t, err, func(error) bool { return true }, want)
+		nothingLeft(t, m)
+	}
+	if len(before.host.joined) != 0 {
+		t.Error("a refused check was not the end of it")
+	}
+
+	m := newMember(t, "later")
+	m.init(t)
+	m.host.get(func(h *fakeHost) bool { h.joinErr = errors.New("port is busy"); return true })
+	restart(t, m)
+	eventually(t, "info says what is wrong", func() bool { return m.Info(t.Context()).Error == "port is busy" })
+	m.host.get(func(h *fakeHost) bool { h.joinErr = nil; return true })
+	eventually(t, "it is tried again", func() bool { return m.Info(t.Context()).Error == "" })
 }

@@ -31,7 +31,6 @@ const (
 type runner struct {
 	cfg       *Config
 	localAddr string
-	entry     context.Context //nolint:containedctx // carries SwarmKit's logger only; its own goroutine's life is cancel's
 	cancel    context.CancelFunc
 	settled   chan struct{} // closed when the first attempt is ready or has failed
 	done      chan struct{} // closed when run has returned
@@ -39,6 +38,7 @@ type runner struct {
 	mu       sync.Mutex // guards what follows
 	conf     startConfig
 	node     *swarmnode.Node
+	id       string // of the node, once it has been ready
 	exec     *executor
 	conn     *grpc.ClientConn
 	changed  chan struct{} // closed and replaced when conn changes
@@ -48,7 +48,7 @@ type runner struct {
 	refused  error // managers refuse our sessions
 }
 
-// start makes the first attempt in the background.
+// startRunner makes the first attempt in the background; stop ends it.
 func startRunner(cfg *Config, conf startConfig) (*runner, error) {
 	local, err := localAddr(conf)
 	if err != nil {
@@ -59,8 +59,8 @@ func startRunner(cfg *Config, conf startConfig) (*runner, error) {
 		settled: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	ctx := log.WithLogger(context.Background(), newSwarmLog(cfg.Log, r.refuse))
-	r.entry, r.cancel = context.WithCancel(ctx)
-	go r.run(r.entry)
+	ctx, r.cancel = context.WithCancel(ctx)
+	go r.run(ctx)
 	return r, nil
 }
 
@@ -100,9 +100,11 @@ func (r *runner) run(ctx context.Context) {
 		}
 		delay = min(2*delay, lastDelay)
 		r.cfg.Log.Warn("swarm node ended, starting it again", slog.Duration("delay", delay), slog.Any("err", err))
+		pause := time.NewTimer(delay)
 		select {
-		case <-time.After(delay):
+		case <-pause.C:
 		case <-ctx.Done():
+			pause.Stop()
 			return
 		}
 	}
@@ -124,13 +126,14 @@ func (r *runner) ended(wasReady bool, err error) (stopping bool) {
 
 // attempt runs one SwarmKit node to its end.
 func (r *runner) attempt(ctx context.Context, settled func()) (wasReady bool, err error) {
-	node, err := r.begin(ctx)
+	node, ex, err := r.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	watch, endWatch := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.followConn(watch, node) })
+	wg.Go(func() { ex.serve(watch) })
 	exited := make(chan error, 1)
 	wg.Go(func() { exited <- node.Err(context.WithoutCancel(ctx)) })
 	defer wg.Wait()
@@ -147,32 +150,32 @@ func (r *runner) attempt(ctx context.Context, settled func()) (wasReady bool, er
 	return true, <-exited
 }
 
-func (r *runner) begin(ctx context.Context) (*swarmnode.Node, error) {
+func (r *runner) begin(ctx context.Context) (*swarmnode.Node, *executor, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
-		return nil, context.Canceled
+		return nil, nil, context.Canceled
 	}
 	ex := newExecutor(r.cfg, r)
 	conf, err := r.nodeConfig(ex)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	node, err := swarmnode.New(conf)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.conf.joinAddr != "" {
 		r.conf.JoinInProgress = true
 	}
 	if err := saveState(r.cfg.StateDir, r.conf); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := node.Start(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.node, r.exec, r.err, r.refused = node, ex, nil, nil
-	return node, nil
+	return node, ex, nil
 }
 
 func (r *runner) nodeConfig(ex *executor) (*swarmnode.Config, error) {
@@ -234,7 +237,7 @@ func (r *runner) setConn(conn *grpc.ClientConn) {
 func (r *runner) becameReady() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ready, r.err = true, nil
+	r.ready, r.err, r.id = true, nil, r.node.NodeID()
 	r.conf.forceNewCluster = false // once is enough, a restart must not do it again
 	if !r.conf.JoinInProgress {
 		return nil
@@ -250,6 +253,15 @@ func (r *runner) refuse(err error) {
 	if r.refused == nil {
 		r.refused = fmt.Errorf("this node was removed from its swarm (%w): leave the swarm on this node, then join again", err)
 	}
+}
+
+// hostUp waits, until ctx ends, for the host to take up the membership.
+func (r *runner) hostUp(ctx context.Context) error {
+	v := r.view()
+	if v.exec == nil {
+		return v.err
+	}
+	return v.exec.host(ctx)
 }
 
 // wait blocks until the first attempt is ready or has failed.
@@ -320,7 +332,8 @@ func (r *runner) stop(ctx context.Context, keep bool) error {
 // view of no runner is that of a node outside any swarm.
 type view struct {
 	status    swarm.LocalNodeState
-	node      *swarmnode.Node
+	node      *swarmnode.Node // nil between attempts, and while the node is stopped
+	id        string
 	exec      *executor
 	conn      *grpc.ClientConn
 	conf      startConfig
@@ -335,8 +348,13 @@ func (r *runner) view() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := view{
-		status: swarm.LocalNodeStatePending, node: r.node, exec: r.exec, conn: r.conn,
+		status: swarm.LocalNodeStatePending, node: r.node, id: r.id, exec: r.exec, conn: r.conn,
 		conf: r.conf, localAddr: r.localAddr, err: r.err,
+	}
+	if r.stopping {
+		// SwarmKit's node holds its lock while its tasks are removed: whoever
+		// asked it for anything would wait for them, the host included.
+		v.node = nil
 	}
 	switch {
 	case errors.Is(r.err, errLocked):
@@ -354,8 +372,8 @@ func (r *runner) view() view {
 func (v view) isManager() bool { return v.node != nil && v.node.Manager() != nil }
 
 func (v view) nodeID() string {
-	if v.node == nil {
-		return ""
+	if v.id != "" || v.node == nil {
+		return v.id
 	}
 	return v.node.NodeID()
 }

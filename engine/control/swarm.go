@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"net"
+	"net/netip"
 
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/daemon/cluster/convert"
@@ -29,6 +30,11 @@ func (n *Node) Info(ctx context.Context) swarm.Info {
 	if v.node != nil {
 		for _, p := range v.node.Remotes() {
 			info.RemoteManagers = append(info.RemoteManagers, swarm.Peer{NodeID: p.NodeID, Addr: p.Addr})
+		}
+	}
+	if v.exec != nil && info.Error == "" {
+		if err := v.exec.trouble(); err != nil {
+			info.Error = err.Error()
 		}
 	}
 	if v.conn == nil {
@@ -61,6 +67,25 @@ func clusterInfo(ctx context.Context, c api.ControlClient, info *swarm.Info) err
 		}
 	}
 	return err
+}
+
+// membership is what is known of this node's place before the swarm has said
+// anything: all but its ID, and the data path port where this node founds the
+// swarm (0 where it joins one).
+func (v view) membership() (Membership, error) {
+	m := Membership{DataPathPort: uint16(v.conf.DataPathPort)} //nolint:gosec // validated by dataPathPort
+	var err error
+	if m.ListenAddr, err = netip.ParseAddrPort(v.conf.ListenAddr); err != nil {
+		return m, err
+	}
+	if m.AdvertiseAddr, err = netip.ParseAddr(v.addr()); err != nil {
+		return m, err
+	}
+	m.DataPathAddr = m.AdvertiseAddr
+	if v.conf.DataPathAddr != "" {
+		m.DataPathAddr, err = netip.ParseAddr(v.conf.DataPathAddr)
+	}
+	return m, err
 }
 
 // addr is the address the swarm knows this node by.
