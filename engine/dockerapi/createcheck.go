@@ -1,0 +1,153 @@
+package dockerapi
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+
+	"weft/engine/fault"
+)
+
+// demand is something a request may ask for that the engine does not do.
+type demand struct {
+	asked bool
+	what  string // as a user of the command line knows it
+}
+
+// refuse names everything asked for that the engine does not do, rather than
+// the first of it. doing completes "this engine cannot".
+func refuse(doing string, demands []demand) error {
+	var blockers []string
+	for _, d := range demands {
+		if d.asked {
+			blockers = append(blockers, d.what)
+		}
+	}
+	if len(blockers) == 0 {
+		return nil
+	}
+	return fault.Unsupported("this engine cannot %s with %s; leave out what is named here, or use a Docker engine",
+		doing, strings.Join(blockers, "; "))
+}
+
+// checkSupported refuses what would make a container behave differently if it
+// were ignored. What clients always send, and the defaults, pass.
+func checkSupported(r *request, c *container.Config, host *container.HostConfig) error {
+	if err := checkMode(c, host); err != nil {
+		return err
+	}
+	return refuse("create a container", slices.Concat(configDemands(c), hostDemands(r, host), resourceDemands(host.Resources)))
+}
+
+// checkMode looks at whose namespaces a container is to have.
+func checkMode(c *container.Config, host *container.HostConfig) error {
+	if host.NetworkMode.IsContainer() && host.NetworkMode.ConnectedContainer() == "" {
+		return fault.Invalid("invalid network mode: invalid container format container:<name|id>")
+	}
+	if host.NetworkMode.IsContainer() && c.Hostname != "" {
+		return fault.Invalid("conflicting options: hostname and the network mode")
+	}
+	if host.UTSMode.IsHost() && c.Hostname != "" {
+		return fault.Invalid("conflicting options: hostname and the UTS mode")
+	}
+	if err := container.ValidateRestartPolicy(host.RestartPolicy); err != nil {
+		return err //nolint:wrapcheck // carries its class and Docker's wording
+	}
+	return nil
+}
+
+func configDemands(c *container.Config) []demand {
+	health := c.Healthcheck != nil && len(c.Healthcheck.Test) > 0 && c.Healthcheck.Test[0] != "NONE"
+	return []demand{
+		{len(c.Volumes) > 0, "volumes (-v, --volume)"},
+		{health, "a health check (--health-cmd)"},
+		{c.Domainname != "", "a domain name (--domainname)"},
+		{c.MacAddress != "", "a MAC address (--mac-address): it follows from the IPv4 address"}, //nolint:staticcheck // API < 1.44
+		{c.NetworkDisabled, "NetworkDisabled: use --network none"},
+		{len(c.OnBuild) > 0 || len(c.Shell) > 0, "OnBuild or Shell"},
+	}
+}
+
+func hostDemands(r *request, h *container.HostConfig) []demand {
+	logging := h.LogConfig.Type != "" && h.LogConfig.Type != "json-file"
+	annotations := len(h.Annotations) > 0 && !r.before("1.43")
+	return []demand{
+		{h.NetworkMode.IsHost(), "the host's network (--network host): every container has a network namespace of its own"},
+		{h.NetworkMode.IsContainer(), "another container's network (--network container:…)"},
+		{len(h.Binds) > 0, "bind mounts (-v, --volume)"},
+		{len(h.Mounts) > 0, "mounts (--mount)"},
+		{len(h.Tmpfs) > 0, "tmpfs mounts (--tmpfs)"},
+		{len(h.VolumesFrom) > 0, "another container's volumes (--volumes-from)"},
+		{h.VolumeDriver != "", "a volume driver (--volume-driver)"},
+		{len(h.StorageOpt) > 0, "storage options (--storage-opt)"},
+		{len(h.PortBindings) > 0 || h.PublishAllPorts, "published ports (-p, --publish, -P)"},
+		{len(h.Links) > 0, "links (--link): containers of one network find each other by name"},
+		{len(h.DNS)+len(h.DNSOptions)+len(h.DNSSearch) > 0, "DNS settings (--dns, --dns-option, --dns-search)"},
+		{len(h.ExtraHosts) > 0, "host entries (--add-host)"},
+		{!h.RestartPolicy.IsNone(), "a restart policy (--restart): a service restarts its tasks"},
+		{logging || len(h.LogConfig.Config) > 0, "a log driver or its options (--log-driver, --log-opt)"},
+		{h.Privileged, "privileges (--privileged)"},
+		{len(h.CapAdd)+len(h.CapDrop) > 0, "capabilities (--cap-add, --cap-drop)"},
+		{len(h.SecurityOpt) > 0 || h.MaskedPaths != nil || h.ReadonlyPaths != nil, "security options (--security-opt)"},
+		{h.ReadonlyRootfs, "a read-only root (--read-only)"},
+		{len(h.GroupAdd) > 0, "additional groups (--group-add)"},
+		{len(h.Sysctls) > 0, "sysctls (--sysctl)"},
+		{h.PidMode != "" && h.PidMode != "private", "a shared PID namespace (--pid)"},
+		{h.IpcMode.IsHost() || h.IpcMode.IsContainer(), "a shared IPC namespace (--ipc)"},
+		{h.UTSMode != "", "a shared UTS namespace (--uts)"},
+		{h.UsernsMode != "", "a user namespace mode (--userns)"},
+		{h.CgroupnsMode.IsHost(), "the host's cgroup namespace (--cgroupns)"},
+		{h.Cgroup != "", "another container's cgroup"},
+		{h.Init != nil && *h.Init, "an init process (--init)"},
+		{h.Runtime != "" && h.Runtime != "weft", "a runtime (--runtime)"},
+		{!h.Isolation.IsDefault(), "an isolation (--isolation)"},
+		{h.ShmSize > 0, "a size of /dev/shm (--shm-size)"},
+		{h.OomScoreAdj != 0, "an OOM score (--oom-score-adj)"},
+		{annotations, "annotations (--annotation)"},
+	}
+}
+
+func resourceDemands(res container.Resources) []demand {
+	cpu := res.CPUShares != 0 || res.NanoCPUs != 0 || res.CPUPeriod != 0 || res.CPUQuota != 0 || res.CPURealtimePeriod != 0 ||
+		res.CPURealtimeRuntime != 0 || res.CpusetCpus != "" || res.CpusetMems != "" || res.CPUCount != 0 || res.CPUPercent != 0
+	swappiness := res.MemorySwappiness != nil && *res.MemorySwappiness != -1 // what docker 20.10 sends for none
+	memory := res.Memory != 0 || res.MemoryReservation != 0 || res.MemorySwap != 0 || swappiness ||
+		res.KernelMemory != 0 || res.KernelMemoryTCP != 0 //nolint:staticcheck // deprecated, and refused all the same
+	blkio := res.BlkioWeight != 0 || res.IOMaximumIOps != 0 || res.IOMaximumBandwidth != 0 ||
+		len(res.BlkioWeightDevice)+len(res.BlkioDeviceReadBps)+len(res.BlkioDeviceWriteBps)+
+			len(res.BlkioDeviceReadIOps)+len(res.BlkioDeviceWriteIOps) > 0
+	return []demand{
+		{cpu, "CPU limits (--cpus, --cpu-shares, --cpuset-cpus, …)"},
+		{memory, "memory limits (-m, --memory, …)"},
+		{blkio, "block I/O limits (--blkio-weight, --device-read-bps, …)"},
+		{res.PidsLimit != nil && *res.PidsLimit > 0, "a process limit (--pids-limit)"},
+		{res.OomKillDisable != nil && *res.OomKillDisable, "no OOM killer (--oom-kill-disable)"},
+		{len(res.Ulimits) > 0, "ulimits (--ulimit)"},
+		{len(res.Devices)+len(res.DeviceCgroupRules)+len(res.DeviceRequests) > 0, "devices (--device, --gpus, …)"},
+		{res.CgroupParent != "", "a cgroup parent (--cgroup-parent)"},
+	}
+}
+
+// checkEndpoint refuses what an endpoint can't have.
+func checkEndpoint(name string, ep *network.EndpointSettings) error {
+	if ep == nil {
+		return nil
+	}
+	err := refuse("connect to network "+name, []demand{
+		{len(ep.Links) > 0, "links (--link): containers of one network find each other by name"},
+		{ep.MacAddress != "", "a MAC address (--mac-address): it follows from the IPv4 address"},
+		{len(ep.DriverOpts) > 0, "driver options of an endpoint (--driver-opt)"},
+		{ep.IPAMConfig != nil && len(ep.IPAMConfig.LinkLocalIPs) > 0, "link-local addresses (--link-local-ip)"},
+	})
+	if err != nil || ep.IPAMConfig == nil {
+		return err
+	}
+	_, err = networkRequest(name, ep)
+	if own := ep.IPAMConfig.IPv4Address != "" || ep.IPAMConfig.IPv6Address != ""; own && predefined(name) {
+		return errors.Join(err, fault.Invalid("user specified IP address is supported on user defined networks only"))
+	}
+	return err
+}

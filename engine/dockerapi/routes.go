@@ -1,0 +1,131 @@
+package dockerapi
+
+import "slices"
+
+// What is missing, for the endpoints that need it.
+const (
+	noImages      = "this engine has no image store: it runs the built-in image weft/probe:latest only"
+	noBuild       = "this engine does not build images: build on a Docker engine"
+	noVolumes     = "this engine has no volumes: its containers keep no data outside themselves"
+	noPlugins     = "this engine has no plugins"
+	noSecrets     = "this engine does not hand secrets to tasks"
+	noConfigs     = "this engine does not hand configs to tasks"
+	noExec        = "this engine does not run further processes in a container: enter its namespaces with nsenter"
+	noPause       = "this engine does not pause containers: it has no control over their cgroups"
+	noResources   = "this engine does not limit or measure the resources of containers"
+	noFiles       = "this engine does not read or write the files of containers"
+	noCheckpoint  = "this engine does not checkpoint containers"
+	noRegistry    = "this engine has no registries: it runs the built-in image weft/probe:latest only"
+	noWebsocket   = "this engine does not attach by websocket: use POST /containers/{name}/attach"
+	noServiceLogs = "this engine does not collect logs across nodes: use the logs of the task's container on its node"
+	noDebug       = "this engine has no debug endpoints"
+)
+
+// routes is every endpoint of dockerd 28.5.2 (api/server/router).
+func routes() []route {
+	return slices.Concat(
+		systemRoutes(), swarmRoutes(), networkRoutes(), containerRoutes(), imageRoutes(),
+		lacking(noBuild, "POST /build", "POST /build/prune", "POST /build/cancel", "POST /session", "POST /grpc"),
+		lacking(noVolumes, "GET /volumes", "GET /volumes/{name...}", "POST /volumes/create", "POST /volumes/prune",
+			"PUT /volumes/{name...}", "DELETE /volumes/{name...}"),
+		lacking(noPlugins, "GET /plugins", "GET /plugins/{name...}/json", "GET /plugins/privileges", "DELETE /plugins/{name...}",
+			"POST /plugins/{name...}/enable", "POST /plugins/{name...}/disable", "POST /plugins/pull", "POST /plugins/{name...}/push",
+			"POST /plugins/{name...}/upgrade", "POST /plugins/{name...}/set", "POST /plugins/create"),
+		lacking(noDebug, "GET /debug/vars", "GET /debug/pprof", "GET /debug/pprof/{name}"),
+	)
+}
+
+func systemRoutes() []route {
+	return append([]route{
+		get("/_ping", (*Server).ping).but("`Builder-Version` is 1, `Weft-Engine` announces `/weft/v1/`"),
+		{"HEAD", "/_ping", (*Server).ping, differs, "`Builder-Version` is 1, `Weft-Engine` announces `/weft/v1/`"},
+		get("/version", (*Server).version).but("one component, the engine"),
+		get("/info", (*Server).info),
+		get("/events", (*Server).events),
+	}, lacking(noResources, "GET /system/df")...)
+}
+
+func swarmRoutes() []route {
+	return slices.Concat([]route{
+		post("/swarm/init", (*Server).swarmInit),
+		post("/swarm/join", (*Server).swarmJoin),
+		post("/swarm/leave", (*Server).swarmLeave),
+		get("/swarm", (*Server).swarmInspect),
+		get("/swarm/unlockkey", (*Server).swarmUnlockKey),
+		post("/swarm/update", (*Server).swarmUpdate),
+		post("/swarm/unlock", (*Server).swarmUnlock),
+		get("/services", (*Server).services),
+		post("/services/create", (*Server).serviceCreate).but("no digest is looked up for the image, at any API version"),
+		get("/services/{id}", (*Server).service),
+		post("/services/{id}/update", (*Server).serviceUpdate).but("no digest is looked up for the image, at any API version"),
+		del("/services/{id}", (*Server).serviceRemove),
+		get("/nodes", (*Server).nodes),
+		get("/nodes/{id}", (*Server).node),
+		del("/nodes/{id}", (*Server).nodeRemove),
+		post("/nodes/{id}/update", (*Server).nodeUpdate),
+		get("/tasks", (*Server).tasks),
+		get("/tasks/{id}", (*Server).task),
+	},
+		lacking(noServiceLogs, "GET /services/{id}/logs", "GET /tasks/{id}/logs"),
+		lacking(noSecrets, "GET /secrets", "POST /secrets/create", "DELETE /secrets/{id}", "GET /secrets/{id}", "POST /secrets/{id}/update"),
+		lacking(noConfigs, "GET /configs", "POST /configs/create", "DELETE /configs/{id}", "GET /configs/{id}", "POST /configs/{id}/update"),
+	)
+}
+
+func networkRoutes() []route {
+	return []route{
+		get("/networks", (*Server).networks),
+		get("/networks/{id...}", (*Server).network).but("shows the endpoints of all nodes, not only of this one"),
+		post("/networks/create", (*Server).networkCreate),
+		post("/networks/prune", (*Server).networksPrune),
+		post("/networks/{id...}/connect", (*Server).networkConnect),
+		post("/networks/{id...}/disconnect", (*Server).networkDisconnect),
+		del("/networks/{id...}", (*Server).networkRemove),
+	}
+}
+
+func containerRoutes() []route {
+	return slices.Concat([]route{
+		get("/containers/json", (*Server).containers).but("sizes are always 0"),
+		post("/containers/create", (*Server).containerCreate).but("what the engine can't do is refused with 501, all of it in one answer"),
+		post("/containers/prune", (*Server).containersPrune).but("`SpaceReclaimed` is always 0"),
+		get("/containers/{name...}/json", (*Server).container).but("no storage, security and host-path fields"),
+		get("/containers/{name...}/logs", (*Server).containerLogs).but("`details` adds nothing: there are no log attributes"),
+		post("/containers/{name...}/start", (*Server).containerStart).but("no checkpoints"),
+		post("/containers/{name...}/stop", (*Server).containerStop),
+		post("/containers/{name...}/restart", (*Server).containerRestart).but("refused for containers that are removed when they end"),
+		post("/containers/{name...}/kill", (*Server).containerKill),
+		post("/containers/{name...}/wait", (*Server).containerWait),
+		post("/containers/{name...}/rename", (*Server).containerRename),
+		post("/containers/{name...}/attach", (*Server).containerAttach),
+		post("/containers/{name...}/resize", (*Server).containerResize).but("changes nothing: there are no terminals"),
+		del("/containers/{name...}", (*Server).containerRemove).but("no links; there are no volumes to remove"),
+	},
+		lacking(noWebsocket, "GET /containers/{name...}/attach/ws"),
+		lacking(noFiles, "HEAD /containers/{name...}/archive", "GET /containers/{name...}/archive", "PUT /containers/{name...}/archive",
+			"GET /containers/{name...}/export", "GET /containers/{name...}/changes"),
+		lacking(noResources, "GET /containers/{name...}/top", "GET /containers/{name...}/stats", "POST /containers/{name...}/update"),
+		lacking(noPause, "POST /containers/{name...}/pause", "POST /containers/{name...}/unpause"),
+		lacking(noExec, "POST /containers/{name...}/exec", "GET /exec/{id}/json", "POST /exec/{name}/start", "POST /exec/{name}/resize"),
+		lacking(noCheckpoint, "GET /containers/{name...}/checkpoints", "POST /containers/{name...}/checkpoints",
+			"DELETE /containers/{name}/checkpoints/{checkpoint}"),
+		lacking(noImages, "POST /commit"),
+	)
+}
+
+func imageRoutes() []route {
+	return slices.Concat([]route{
+		get("/images/json", (*Server).images).but("the built-in image only"),
+	},
+		lacking(noRegistry, "GET /images/search"),
+		lacking(noImages, "GET /images/get", "GET /images/{name...}/get", "GET /images/{name...}/history"),
+		[]route{
+			get("/images/{name...}/json", (*Server).image).but("the built-in image only"),
+			post("/images/create", (*Server).imageCreate).but("the built-in image needs no pull; others are refused"),
+			get("/distribution/{name...}/json", (*Server).distribution).but("the built-in image has no digest; others can't be reached"),
+		},
+		lacking(noImages, "POST /images/load", "POST /images/{name...}/push", "POST /images/{name...}/tag", "POST /images/prune",
+			"DELETE /images/{name...}"),
+		lacking(noRegistry, "POST /auth"),
+	)
+}
