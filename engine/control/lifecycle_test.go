@@ -306,3 +306,21 @@ func TestHostRefusesMembership(t *testing.T) {
 	m.host.get(func(h *fakeHost) bool { h.joinErr = nil; return true })
 	eventually(t, "it is tried again", func() bool { return m.Info(t.Context()).Error == "" })
 }
+
+func TestForceNewCluster(t *testing.T) {
+	t.Parallel()
+	a, b := newMember(t, "a"), newMember(t, "b")
+	a.init(t)
+	b.join(t, a, false)
+	id := a.NodeID()
+	req := swarm.InitRequest{ListenAddr: a.addr, AdvertiseAddr: a.addr, ForceNewCluster: true}
+	_, err := b.Init(t.Context(), req)
+	refused(t, err, errdefs.IsUnavailable, "Worker nodes can't be used")
+	got, err := a.Init(t.Context(), req)
+	if err != nil || got != id {
+		t.Fatalf("ID %q, was %q: %v", got, id, err)
+	}
+	if i := a.Info(t.Context()); i.LocalNodeState != swarm.LocalNodeStateActive || i.Nodes != 2 || i.Managers != 1 {
+		t.Errorf("info %+v", i)
+	}
+}
