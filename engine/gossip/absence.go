@@ -28,18 +28,22 @@ type meeting struct {
 // dead, memberlist lets it object, and networkdb lists it again, but the rest
 // stays forgotten until the half-minutely synchronizations have come round:
 // unlike after a long absence, nothing is asked of the node. So we ask.
+//
+// A node under another ID is a new one, which asks by itself.
 type absences struct {
-	last time.Time // we looked at the clock
-	gone map[netip.Addr]bool
-	back map[netip.Addr]bool
-	self bool // we were away
+	last  time.Time             // we looked at the clock
+	known map[netip.Addr]string // IDs, those of the gone included
+	gone  map[netip.Addr]bool
+	back  map[netip.Addr]bool
+	self  bool // we were away
+}
+
+func newAbsences(now time.Time) *absences {
+	return &absences{last: now, known: map[netip.Addr]string{}, gone: map[netip.Addr]bool{}, back: map[netip.Addr]bool{}}
 }
 
 // note takes an event of networkdb's node table.
 func (a *absences) note(ev events.Event) {
-	if a.gone == nil {
-		a.gone, a.back = map[netip.Addr]bool{}, map[netip.Addr]bool{}
-	}
 	switch e := ev.(type) {
 	case networkdb.DeleteEvent:
 		if addr, ok := nodeAddr(e.Value); ok {
@@ -74,17 +78,26 @@ func (a *absences) tick(now time.Time, period time.Duration) {
 // report asks for the meeting that is due, if any. When most peers came back
 // it was us who was cut off, and it is for us to announce ourselves; else for
 // the one who came back.
-func (a *absences) report(meet chan<- meeting, others []netip.Addr) {
+func (a *absences) report(meet chan<- meeting, members []Member) {
 	var m meeting
-	for _, addr := range others {
-		if (a.self || a.back[addr]) && len(m.peers) < maxSeeds {
-			m.peers = append(m.peers, addr)
+	others := 0
+	for _, p := range members {
+		if p.Self || !p.Addr.IsValid() {
+			continue
+		}
+		others++
+		if a.known[p.Addr] != p.ID {
+			a.known[p.Addr] = p.ID
+			delete(a.back, p.Addr)
+		}
+		if (a.self || a.back[p.Addr]) && len(m.peers) < maxSeeds {
+			m.peers = append(m.peers, p.Addr)
 		}
 	}
 	if len(m.peers) == 0 {
 		return
 	}
-	m.announce = a.self || 2*len(a.back) >= len(others)
+	m.announce = a.self || 2*len(a.back) >= others
 	select {
 	case meet <- m:
 		clear(a.back)

@@ -45,7 +45,7 @@ type times struct {
 	dial    time.Duration // for a seed to answer
 	sync    time.Duration // for the peers to send a network's rows
 	resync  time.Duration // to do so when we have most of them
-	turn    time.Duration // for another network's rows to come first
+	turn    time.Duration // for others to finish what should not overlap
 	watch   time.Duration // between looks at our own state
 	retry   time.Duration // first delay between attempts to join; doubles
 	patrol  time.Duration // between looks for managers we do not hear
@@ -58,7 +58,7 @@ func defaultTimes() times {
 		dial:    2 * time.Second,
 		sync:    5 * time.Second,
 		resync:  time.Second,
-		turn:    3 * time.Second,
+		turn:    500 * time.Millisecond,
 		watch:   2 * time.Second,
 		retry:   time.Second,
 		patrol:  30 * time.Second,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -112,7 +113,10 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 // not leave, if the peers would find it where it was, else a new one.
 func (g *Gossip) identify() (string, error) {
 	if g.state.ID != "" && g.state.Addr == g.cfg.AdvertiseAddr && g.state.Port == g.cfg.Port {
-		g.inherited = g.state.Rows
+		g.inherited = make(map[string]map[string]row, len(g.state.Rows))
+		for networkID, rows := range g.state.Rows {
+			g.inherited[networkID] = maps.Clone(rows)
+		}
 		return g.state.ID, nil
 	}
 	id := newID()

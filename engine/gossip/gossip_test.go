@@ -18,7 +18,7 @@ func TestNodesTellEachOther(t *testing.T) {
 	t.Parallel()
 	a, b, c := addr(t, "127.1.0.1"), addr(t, "127.1.0.2"), addr(t, "127.1.0.3")
 	ga, va := startGossip(t, a, nil, a) // a sole manager knows only itself
-	if d := eventually(t, 5*time.Second, "a alone has its first view", func() bool { return va.sees() && va.fulls == 1 }, va); d > time.Second {
+	if d := eventually(t, 5*time.Second, "a alone has its first view", func() bool { return va.sees() && va.first() }, va); d > time.Second {
 		t.Errorf("alone, the first view took %v", d)
 	}
 	publish(t, ga, "a1", "a2")
@@ -27,10 +27,13 @@ func TestNodesTellEachOther(t *testing.T) {
 	publish(t, gb, "b1")
 	eventually(t, 10*time.Second, "b sees a", func() bool { return vb.sees("a1", "a2") && vb.hears("a1", "a2", "b1") }, vb)
 	eventually(t, 5*time.Second, "a sees b", func() bool { return va.sees("b1") && va.hears("b1") }, va)
-	if vb.partial || vb.fulls != 1 || len(vb.deleted) > 0 {
+	if !vb.first() {
 		t.Errorf("b was not told the whole first, or more: %v", vb)
 	}
-	if p := vb.peers["a1"]; p.VTEP != vtepOf(a) || p.Addr != testEndpoint("a1", a, 0).Addr || p.MAC != testEndpoint("a1", a, 0).MAC {
+	vb.mu.Lock()
+	p := vb.peers["a1"]
+	vb.mu.Unlock()
+	if p.VTEP != vtepOf(a) || p.Addr != testEndpoint("a1", a, 0).Addr || p.MAC != testEndpoint("a1", a, 0).MAC {
 		t.Errorf("a1 = %+v", p)
 	}
 
@@ -79,6 +82,8 @@ func TestBurstComesInFewCalls(t *testing.T) {
 	eventually(t, 10*time.Second, "all written", func() bool { return len(ga.Records(testNet)) == n })
 	_, vb := startGossip(t, b, nil, a)
 	d := eventually(t, 10*time.Second, "all told", func() bool { return vb.sees(ids...) }, vb)
+	vb.mu.Lock()
+	defer vb.mu.Unlock()
 	if vb.calls > 3 {
 		t.Errorf("%d rows came in %d calls", n, vb.calls)
 	}
@@ -118,7 +123,7 @@ func TestKeysRotate(t *testing.T) {
 		t.Errorf("no keys: %v", err)
 	}
 	_, vc := startGossip(t, addr(t, "127.3.0.3"), func(c *Config) { c.Keys = keys(20, 21, 22) }, a)
-	eventually(t, 5*time.Second, "a stranger gets its own view", func() bool { return vc.fulls == 1 }, vc)
+	eventually(t, 5*time.Second, "a stranger gets its own view", func() bool { return vc.first() }, vc)
 	if !vc.sees() {
 		t.Errorf("a stranger sees %v", vc)
 	}
@@ -222,8 +227,12 @@ func TestBadRowsOfOthersAreDropped(t *testing.T) {
 	eventually(t, 5*time.Second, "four bad rows, the good one turned", func() bool { return gb.Stats().BadRows >= 4 && vb.sees() }, vb)
 
 	// It takes over a row of b, which b takes back.
+	ours, err := encode(testEndpoint("good", a, 0), vtepOf(a))
+	if err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, 5*time.Second, "a has b's row", func() bool { _, err := db.GetEntry(recordTable, testNet, "mine"); return err == nil })
-	if err := db.UpdateEntry(recordTable, testNet, "mine", ga.networks[testNet].own["good"].Record); err != nil {
+	if err := db.UpdateEntry(recordTable, testNet, "mine", ours.Record); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.DeleteEntry(peerTable, testNet, "mine"); err != nil {
@@ -257,7 +266,7 @@ func TestSeedsArrivingLateAreFound(t *testing.T) {
 	a, b := addr(t, "127.9.0.1"), addr(t, "127.9.0.2")
 	ga, va := startGossip(t, a, nil, b) // b is not there yet
 	publish(t, ga, "a1")
-	eventually(t, 5*time.Second, "a goes on alone", func() bool { return va.fulls == 1 && va.hears("a1") }, va)
+	eventually(t, 5*time.Second, "a goes on alone", func() bool { return va.first() && va.hears("a1") }, va)
 	if ga.Healthy() {
 		t.Error("a is healthy without its manager")
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,8 +126,20 @@ func node(raw string) int {
 	return 0
 }
 
-// startNode starts a child; kill ends it as a crash would.
-func startNode(t *testing.T, c nodeConfig) (kill func()) {
+// child is a running node. kill ends it as a crash would.
+type child struct {
+	cmd  *exec.Cmd
+	kill func()
+}
+
+func (c child) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startNode(t *testing.T, c nodeConfig) child {
 	t.Helper()
 	raw, err := json.Marshal(c)
 	if err != nil {
@@ -145,7 +159,7 @@ func startNode(t *testing.T, c nodeConfig) (kill func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill = sync.OnceFunc(func() {
+	kill := sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
@@ -154,7 +168,7 @@ func startNode(t *testing.T, c nodeConfig) (kill func()) {
 	if n, err := out.Read(line); err != nil || !strings.HasPrefix(string(line[:n]), "ready") {
 		t.Fatalf("child says %q, %v", line[:n], err)
 	}
-	return kill
+	return child{cmd: cmd, kill: kill}
 }
 
 func keys(lamports ...uint64) []model.GossipKey {
@@ -314,6 +328,33 @@ func (v *view) hears(ids ...string) bool {
 		}
 	}
 	return true
+}
+
+// told gives how often the whole was told, and what was deleted from it.
+func (v *view) told() (fulls int, deleted []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.fulls, slices.Clone(v.deleted)
+}
+
+// early reports whether a change was told before the whole.
+func (v *view) early() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.partial
+}
+
+// first reports whether the whole was told once and nothing was lost since.
+func (v *view) first() bool {
+	fulls, deleted := v.told()
+	return fulls == 1 && len(deleted) == 0 && !v.early()
+}
+
+// ids gives the endpoints known as peers.
+func (v *view) ids() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Sorted(maps.Keys(v.peers))
 }
 
 func (v *view) String() string {

@@ -62,7 +62,7 @@ func (s *session) run() (trapped bool) {
 	// alone.
 	soon := time.NewTimer(time.Hour)
 	defer soon.Stop()
-	back := absences{last: s.g.cfg.Now()}
+	back := newAbsences(s.g.cfg.Now())
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -80,9 +80,8 @@ func (s *session) run() (trapped bool) {
 		if !s.listed() {
 			return true
 		}
-		others := s.others()
-		back.report(s.meet, others)
-		s.g.rememberPeers(others)
+		back.report(s.meet, s.members(s.db.ClusterPeers()))
+		s.g.rememberPeers(s.others())
 	}
 }
 
@@ -108,14 +107,24 @@ func (s *session) keepJoined(ctx context.Context) {
 			return
 		case m := <-s.meet:
 			t.Stop()
-			if s.join(ctx, m.peers) && m.announce {
-				s.g.announceAgain()
-			}
+			s.meetAgain(ctx, m)
 		case <-t.C:
 			if s.lookFor(ctx, futile) {
 				s.g.announceAgain()
 			}
 		}
+	}
+}
+
+// meetAgain synchronizes with peers that came back. They are likely to do so
+// as well, and networkdb loses an answer when two nodes ask each other at the
+// same time; so the one with the higher address gives way.
+func (s *session) meetAgain(ctx context.Context, m meeting) {
+	if m.peers[0].Less(s.g.cfg.AdvertiseAddr) && !pause(ctx, s.g.cfg.times.turn) {
+		return
+	}
+	if s.join(ctx, m.peers) && m.announce {
+		s.g.announceAgain()
 	}
 }
 
