@@ -6,4 +6,4 @@
 // google.golang.org/protobuf/cmd/protoc-gen-go at v1.36.9 on the PATH.
 package record
 
-//go:generate protoc --go_out=. --go_opt=paths=source_relative record.proto
+//go:generate protoc -I../../.. --go_out=../../.. --go_opt=paths=source_relative engine/gossip/record/gossip_record.proto

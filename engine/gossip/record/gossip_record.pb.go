@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.9
 // 	protoc        v3.21.12
-// source: record.proto
+// source: engine/gossip/record/gossip_record.proto
 
 // The rows of Docker Swarm's gossip tables, with Docker's field numbers
 // (libnetwork/agent.proto, libnetwork/drivers/overlay/overlay.proto). The
@@ -58,11 +58,11 @@ func (x PortConfig_Protocol) String() string {
 }
 
 func (PortConfig_Protocol) Descriptor() protoreflect.EnumDescriptor {
-	return file_record_proto_enumTypes[0].Descriptor()
+	return file_engine_gossip_record_gossip_record_proto_enumTypes[0].Descriptor()
 }
 
 func (PortConfig_Protocol) Type() protoreflect.EnumType {
-	return &file_record_proto_enumTypes[0]
+	return &file_engine_gossip_record_gossip_record_proto_enumTypes[0]
 }
 
 func (x PortConfig_Protocol) Number() protoreflect.EnumNumber {
@@ -71,7 +71,7 @@ func (x PortConfig_Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PortConfig_Protocol.Descriptor instead.
 func (PortConfig_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{1, 0}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{1, 0}
 }
 
 // EndpointRecord is a row of endpoint_table: who answers to which name.
@@ -92,7 +92,7 @@ type EndpointRecord struct {
 
 func (x *EndpointRecord) Reset() {
 	*x = EndpointRecord{}
-	mi := &file_record_proto_msgTypes[0]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +104,7 @@ func (x *EndpointRecord) String() string {
 func (*EndpointRecord) ProtoMessage() {}
 
 func (x *EndpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[0]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +117,7 @@ func (x *EndpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointRecord.ProtoReflect.Descriptor instead.
 func (*EndpointRecord) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{0}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *EndpointRecord) GetName() string {
@@ -196,7 +196,7 @@ type PortConfig struct {
 
 func (x *PortConfig) Reset() {
 	*x = PortConfig{}
-	mi := &file_record_proto_msgTypes[1]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +208,7 @@ func (x *PortConfig) String() string {
 func (*PortConfig) ProtoMessage() {}
 
 func (x *PortConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[1]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +221,7 @@ func (x *PortConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortConfig.ProtoReflect.Descriptor instead.
 func (*PortConfig) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{1}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *PortConfig) GetName() string {
@@ -264,7 +264,7 @@ type PeerRecord struct {
 
 func (x *PeerRecord) Reset() {
 	*x = PeerRecord{}
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +276,7 @@ func (x *PeerRecord) String() string {
 func (*PeerRecord) ProtoMessage() {}
 
 func (x *PeerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[2]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +289,7 @@ func (x *PeerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerRecord.ProtoReflect.Descriptor instead.
 func (*PeerRecord) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{2}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PeerRecord) GetEndpointIp() string {
@@ -313,11 +313,11 @@ func (x *PeerRecord) GetTunnelEndpointIp() string {
 	return ""
 }
 
-var File_record_proto protoreflect.FileDescriptor
+var File_engine_gossip_record_gossip_record_proto protoreflect.FileDescriptor
 
-const file_record_proto_rawDesc = "" +
+const file_engine_gossip_record_gossip_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12weft.gossip.record\"\xd3\x02\n" +
+	"(engine/gossip/record/gossip_record.proto\x12\x12weft.gossip.record\"\xd3\x02\n" +
 	"\x0eEndpointRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fservice_name\x18\x02 \x01(\tR\vserviceName\x12\x1d\n" +
@@ -350,26 +350,26 @@ const file_record_proto_rawDesc = "" +
 	"\x12tunnel_endpoint_ip\x18\x03 \x01(\tR\x10tunnelEndpointIpB\x1bZ\x19weft/engine/gossip/recordb\x06proto3"
 
 var (
-	file_record_proto_rawDescOnce sync.Once
-	file_record_proto_rawDescData []byte
+	file_engine_gossip_record_gossip_record_proto_rawDescOnce sync.Once
+	file_engine_gossip_record_gossip_record_proto_rawDescData []byte
 )
 
-func file_record_proto_rawDescGZIP() []byte {
-	file_record_proto_rawDescOnce.Do(func() {
-		file_record_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)))
+func file_engine_gossip_record_gossip_record_proto_rawDescGZIP() []byte {
+	file_engine_gossip_record_gossip_record_proto_rawDescOnce.Do(func() {
+		file_engine_gossip_record_gossip_record_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_engine_gossip_record_gossip_record_proto_rawDesc), len(file_engine_gossip_record_gossip_record_proto_rawDesc)))
 	})
-	return file_record_proto_rawDescData
+	return file_engine_gossip_record_gossip_record_proto_rawDescData
 }
 
-var file_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
-var file_record_proto_goTypes = []any{
+var file_engine_gossip_record_gossip_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_engine_gossip_record_gossip_record_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_engine_gossip_record_gossip_record_proto_goTypes = []any{
 	(PortConfig_Protocol)(0), // 0: weft.gossip.record.PortConfig.Protocol
 	(*EndpointRecord)(nil),   // 1: weft.gossip.record.EndpointRecord
 	(*PortConfig)(nil),       // 2: weft.gossip.record.PortConfig
 	(*PeerRecord)(nil),       // 3: weft.gossip.record.PeerRecord
 }
-var file_record_proto_depIdxs = []int32{
+var file_engine_gossip_record_gossip_record_proto_depIdxs = []int32{
 	2, // 0: weft.gossip.record.EndpointRecord.ingress_ports:type_name -> weft.gossip.record.PortConfig
 	0, // 1: weft.gossip.record.PortConfig.protocol:type_name -> weft.gossip.record.PortConfig.Protocol
 	2, // [2:2] is the sub-list for method output_type
@@ -379,27 +379,27 @@ var file_record_proto_depIdxs = []int32{
 	0, // [0:2] is the sub-list for field type_name
 }
 
-func init() { file_record_proto_init() }
-func file_record_proto_init() {
-	if File_record_proto != nil {
+func init() { file_engine_gossip_record_gossip_record_proto_init() }
+func file_engine_gossip_record_gossip_record_proto_init() {
+	if File_engine_gossip_record_gossip_record_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engine_gossip_record_gossip_record_proto_rawDesc), len(file_engine_gossip_record_gossip_record_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_record_proto_goTypes,
-		DependencyIndexes: file_record_proto_depIdxs,
-		EnumInfos:         file_record_proto_enumTypes,
-		MessageInfos:      file_record_proto_msgTypes,
+		GoTypes:           file_engine_gossip_record_gossip_record_proto_goTypes,
+		DependencyIndexes: file_engine_gossip_record_gossip_record_proto_depIdxs,
+		EnumInfos:         file_engine_gossip_record_gossip_record_proto_enumTypes,
+		MessageInfos:      file_engine_gossip_record_gossip_record_proto_msgTypes,
 	}.Build()
-	File_record_proto = out.File
-	file_record_proto_goTypes = nil
-	file_record_proto_depIdxs = nil
+	File_engine_gossip_record_gossip_record_proto = out.File
+	file_engine_gossip_record_gossip_record_proto_goTypes = nil
+	file_engine_gossip_record_gossip_record_proto_depIdxs = nil
 }
