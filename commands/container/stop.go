@@ -57,7 +57,8 @@ func newStopCommand(env *cmdenv.Env, hook func(*stopOptions) error) *cobra.Comma
 	cmd.Flags().StringVarP(&o.signal, "signal", "s", "", "Signal to send to the container")
 	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
 	cmd.Flags().IntVar(&timeout, "time", 0, "Seconds to wait before killing the container (deprecated: use --timeout)")
-	cmd.Flags().Lookup("time").Deprecated = "use --timeout instead"
+	old := cmd.Flags().Lookup("time")
+	old.Deprecated, old.Hidden = "use --timeout instead", true
 	complete.Flag(cmd, "signal", complete.Words(signalNames()...))
 	return cmd
 }

@@ -195,7 +195,8 @@ func (w *Watcher) judge(service swarm.Service, monitor time.Duration) (done bool
 			w.convergedAt = w.Now()
 		}
 		if left := monitor - w.Now().Sub(w.convergedAt); left >= 0 {
-			w.Board.Set("verify", fmt.Sprintf("Waiting %d seconds to verify that tasks are stable...", left/time.Second+1))
+			seconds := max(1, (left+time.Second-1)/time.Second)
+			w.Board.Set("verify", fmt.Sprintf("Waiting %d seconds to verify that tasks are stable...", seconds))
 		}
 	case !w.convergedAt.IsZero():
 		w.Board.Set("verify", "Detected task failure")
