@@ -37,8 +37,8 @@ func routes() []route {
 
 func systemRoutes() []route {
 	return append([]route{
-		get("/_ping", (*Server).ping).but("`Builder-Version` is 1, `Weft-Engine` announces `/weft/v1/`"),
-		{"HEAD", "/_ping", (*Server).ping, differs, "`Builder-Version` is 1, `Weft-Engine` announces `/weft/v1/`"},
+		get("/_ping", (*Server).ping).but("`Builder-Version` is 1, `Weft-Api-Version` announces `/weft/v1/`"),
+		{"HEAD", "/_ping", (*Server).ping, differs, "`Builder-Version` is 1, `Weft-Api-Version` announces `/weft/v1/`"},
 		get("/version", (*Server).version).but("one component, the engine"),
 		get("/info", (*Server).info),
 		get("/events", (*Server).events),

@@ -22,6 +22,10 @@ const (
 // extraPrefix is where the API begins that Docker does not have.
 const extraPrefix = "/weft/v1/"
 
+// weftVersion is the version of that API, which a header of every answer
+// tells: it sets this engine apart from dockerd.
+const weftVersion = "1"
+
 // maxBody bounds a request's body, in bytes. The largest that makes sense is a
 // service with some thousand environment variables.
 const maxBody = 4 << 20
@@ -96,7 +100,7 @@ func (s *Server) setHeaders(w http.ResponseWriter) {
 	h.Set("Api-Version", MaxVersion)
 	h.Set("Ostype", "linux")
 	h.Set("Docker-Experimental", "false")
-	h.Set("Weft-Engine", s.cfg.Version)
+	h.Set("Weft-Api-Version", weftVersion)
 }
 
 // fail answers with err, unless an answer has begun.

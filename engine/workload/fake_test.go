@@ -94,7 +94,7 @@ func (w *world) Create(_ context.Context, id, _ string, _ model.ProcessSpec) err
 	return w.do("create", "bundle "+id, "")
 }
 
-func (w *world) Start(_ context.Context, id string, _ workload.Names) (int, error) {
+func (w *world) Start(_ context.Context, id string) (int, error) {
 	if err := w.do("start", "", ""); err != nil {
 		return 0, err
 	}

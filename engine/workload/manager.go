@@ -27,7 +27,7 @@ type Runtime interface {
 	Resolve(image string) error
 	// Create makes the bundle; output written from then on is kept.
 	Create(ctx context.Context, id, sandbox string, p model.ProcessSpec) error
-	Start(ctx context.Context, id string, names Names) (pid int, err error)
+	Start(ctx context.Context, id string) (pid int, err error)
 	// Wait blocks until the process of the last Start has ended, also when an
 	// earlier engine started it.
 	Wait(ctx context.Context, id string) (model.ExitStatus, error)
@@ -35,12 +35,6 @@ type Runtime interface {
 	Running(ctx context.Context, id string) (pid int, running bool, err error)
 	// Remove deletes bundle and logs. A container without one is no error.
 	Remove(ctx context.Context, id string) error
-}
-
-// Names is what a container finds in /etc/hosts besides localhost.
-type Names struct {
-	Hostname  string
-	Endpoints []model.Endpoint
 }
 
 // Sandboxes makes and removes the network namespaces of containers.

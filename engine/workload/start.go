@@ -65,7 +65,7 @@ func (m *Manager) run(ctx context.Context, c *container) (err error) {
 	if err := m.plugAll(ctx, c); err != nil {
 		return fmt.Errorf("failed to set up container networking: %w", err)
 	}
-	pid, err := m.Runtime.Start(ctx, rec.ID, Names{Hostname: rec.Spec.Process.Hostname, Endpoints: m.snapshot(c).Endpoints})
+	pid, err := m.Runtime.Start(ctx, rec.ID)
 	if err != nil {
 		return err
 	}

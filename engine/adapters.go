@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"context"
+	"path/filepath"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+
+	"weft/engine/kernel"
+	"weft/engine/model"
+	"weft/engine/runtime"
+	"weft/engine/store"
+)
+
+// rows gives a store's table the shape the parts declare.
+type rows[T any] struct{ t *store.Table[T] }
+
+func (r rows[T]) Put(id string, v T) error { return r.t.Put(id, v) }
+
+func (r rows[T]) Delete(id string) error { return r.t.Delete(id) }
+
+func (r rows[T]) List() (map[string]T, error) {
+	list, err := r.t.List()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]T, len(list))
+	for _, row := range list {
+		out[row.Key] = row.Value
+	}
+	return out, nil
+}
+
+// sandboxes answers workload.Sandboxes with namespaces bound in a directory.
+type sandboxes struct{ dir string }
+
+func (s sandboxes) Path(containerID string) string {
+	return filepath.Join(s.dir, "ctr-"+containerID[:12])
+}
+
+func (s sandboxes) Create(_ context.Context, containerID string) error {
+	path := s.Path(containerID)
+	ns, err := kernel.Open(path)
+	if errdefs.IsNotFound(err) {
+		// A file without a namespace is what a reboot leaves of one.
+		if err := kernel.Remove(path); err != nil {
+			return err
+		}
+		ns, err = kernel.Create(path)
+	}
+	if err != nil {
+		return err
+	}
+	return ns.Close()
+}
+
+func (s sandboxes) Remove(_ context.Context, containerID string) error {
+	return kernel.Remove(s.Path(containerID))
+}
+
+// processes answers workload.Runtime.
+type processes struct{ rt *runtime.Runtime }
+
+func (p processes) Resolve(image string) error {
+	_, err := p.rt.ResolveImage(image)
+	return err
+}
+
+func (p processes) Create(ctx context.Context, id, sandbox string, proc model.ProcessSpec) error {
+	return p.rt.Create(ctx, runtime.Spec{ID: id, Process: proc, NetNS: sandbox})
+}
+
+func (p processes) Start(ctx context.Context, id string) (int, error) {
+	return p.rt.Start(ctx, id)
+}
+
+func (p processes) Wait(ctx context.Context, id string) (model.ExitStatus, error) {
+	return p.rt.Wait(ctx, id)
+}
+
+func (p processes) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	return p.rt.Signal(ctx, id, sig)
+}
+
+func (p processes) Running(ctx context.Context, id string) (int, bool, error) {
+	st, err := p.rt.State(ctx, id)
+	return st.Pid, st.Running, err
+}
+
+func (p processes) Remove(ctx context.Context, id string) error { return p.rt.Remove(ctx, id) }

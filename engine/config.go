@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weft/engine/fault"
+)
+
+// Where an engine keeps its things unless told otherwise.
+const (
+	DefaultDataDir = "/var/lib/weft"
+	DefaultRunDir  = "/run/weft"
+	SocketName     = "engine.sock"
+)
+
+// Config is what New needs. The zero values of optional fields are named.
+type Config struct {
+	DataDir string // state that survives a reboot
+	RunDir  string // sockets, namespaces and the PID file; cleared by a reboot
+
+	Listen       []string // unix:///path; none: RunDir/engine.sock
+	DataPathAddr string   // address or interface for VXLAN; empty: the advertise address
+	DataPathPort uint32   // UDP port of VXLAN for a swarm initialised here; 0: 4789
+
+	DefaultAddrPool []netip.Prefix // of a swarm initialised here; none: Docker's
+	SubnetSize      uint32         // prefix length cut from the pools; 0: 24
+
+	Hostname string // empty: the machine's
+	Self     string // path of the weft binary, run again for shims and probes
+	Version  string
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// check fills defaults in and makes sure that a wrong value is named with its
+// flag before anything is made.
+func (c *Config) check() error {
+	for _, d := range []struct {
+		flag string
+		dir  *string
+		def  string
+	}{{"--data-dir", &c.DataDir, DefaultDataDir}, {"--run-dir", &c.RunDir, DefaultRunDir}} {
+		if *d.dir == "" {
+			*d.dir = d.def
+		}
+		abs, err := filepath.Abs(*d.dir)
+		if err != nil {
+			return fault.Invalid("%s %q: %w", d.flag, *d.dir, err)
+		}
+		*d.dir = abs
+	}
+	if len(c.Listen) == 0 {
+		c.Listen = []string{"unix://" + filepath.Join(c.RunDir, SocketName)}
+	}
+	for _, l := range c.Listen {
+		if _, err := socketPath(l); err != nil {
+			return err
+		}
+	}
+	if p := c.DataPathPort; p != 0 && (p < 1024 || p > 49151) {
+		return fault.Invalid("--data-path-port %d: must be between 1024 and 49151", p)
+	}
+	for _, p := range c.DefaultAddrPool {
+		if !p.Addr().Is4() {
+			return fault.Invalid("--default-addr-pool %s: pools are IPv4; IPv6 subnets are given per network with `network create --ipv6 --subnet`", p)
+		}
+		if c.SubnetSize != 0 && int(c.SubnetSize) < p.Bits() {
+			return fault.Invalid("--default-addr-pool-mask-length %d is larger than the pool %s", c.SubnetSize, p)
+		}
+	}
+	if c.Hostname == "" {
+		h, err := os.Hostname()
+		if err != nil {
+			return fault.Internal("read the host's name: %w", err)
+		}
+		c.Hostname = h
+	}
+	return nil
+}
+
+// socketPath gives the path of a unix:// address.
+func socketPath(listen string) (string, error) {
+	path, ok := strings.CutPrefix(listen, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return "", fault.Invalid("--listen %q: only unix:///absolute/path is served; reach an engine on another machine with --host ssh://user@machine", listen)
+	}
+	// sockaddr_un in linux/un.h has room for 108 bytes with the final zero.
+	if len(path) > 107 {
+		return "", fault.Invalid("--listen %q: a socket's path may have 107 bytes, this has %d: choose a shorter --run-dir", listen, len(path))
+	}
+	return path, nil
+}

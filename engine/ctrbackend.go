@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"weft/engine/dockerapi"
+	"weft/engine/fault"
+	"weft/engine/model"
+	"weft/engine/runtime"
+	"weft/engine/workload"
+)
+
+// containerBackend answers dockerapi.Containers: the life cycle from workload,
+// the streams from the runtime.
+type containerBackend struct{ e *Engine }
+
+func (b containerBackend) Create(ctx context.Context, spec model.ContainerSpec) (string, []string, error) {
+	var wanted []model.NetworkRequest
+	for _, r := range spec.Networks {
+		switch r.Network {
+		case noneNetwork, b.e.noneID:
+		case "", "default", "bridge":
+			return "", nil, fault.Unsupported("this engine has no bridge networks yet: name an attachable overlay network with --network, or --network none")
+		default:
+			wanted = append(wanted, r)
+		}
+	}
+	spec.Networks = wanted
+	id, err := b.e.workload.Create(ctx, spec)
+	return id, nil, err
+}
+
+func (b containerBackend) Container(ctx context.Context, name string) (model.Container, error) {
+	return b.e.workload.Container(ctx, name)
+}
+
+func (b containerBackend) Containers(ctx context.Context) ([]model.Container, error) {
+	return b.e.workload.Containers(ctx)
+}
+
+func (b containerBackend) Start(ctx context.Context, name string) error {
+	return b.e.workload.Start(ctx, name)
+}
+
+func (b containerBackend) Stop(ctx context.Context, name, signal string, grace *time.Duration) (bool, error) {
+	return b.e.workload.Stop(ctx, name, signal, grace)
+}
+
+func (b containerBackend) Kill(ctx context.Context, name, signal string) error {
+	return b.e.workload.Kill(ctx, name, signal)
+}
+
+func (b containerBackend) Remove(ctx context.Context, name string, force bool) error {
+	return b.e.workload.Remove(ctx, name, force)
+}
+
+func (b containerBackend) Rename(ctx context.Context, name, newName string) error {
+	return b.e.workload.Rename(ctx, name, newName)
+}
+
+func (b containerBackend) Wait(ctx context.Context, name string, cond dockerapi.WaitCondition, registered func()) (model.ExitStatus, error) {
+	c := workload.NotRunning
+	switch cond {
+	case dockerapi.WaitNotRunning:
+	case dockerapi.WaitNextExit:
+		c = workload.NextExit
+	case dockerapi.WaitRemoved:
+		c = workload.Removed
+	}
+	return b.e.workload.Wait(ctx, name, c, registered)
+}
+
+func (b containerBackend) Attach(ctx context.Context, name string, o dockerapi.AttachOptions, attached func() error) error {
+	c, err := b.e.workload.Container(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !o.Stream {
+		if err := attached(); err != nil || !o.Logs {
+			return err
+		}
+		return b.e.runtime.Logs(ctx, c.ID, runtime.LogOptions{Tail: -1}, o.Stdout, o.Stderr)
+	}
+	return b.e.runtime.Attach(ctx, c.ID, runtime.AttachOptions{
+		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, Logs: o.Logs, Attached: attached,
+	})
+}
+
+func (b containerBackend) Logs(ctx context.Context, name string, o dockerapi.LogOptions) error {
+	c, err := b.e.workload.Container(ctx, name)
+	if err != nil {
+		return err
+	}
+	return b.e.runtime.Logs(ctx, c.ID, runtime.LogOptions{
+		Follow: o.Follow, Since: o.Since, Until: o.Until, Tail: o.Tail, Timestamps: o.Timestamps,
+	}, o.Stdout, o.Stderr)
+}

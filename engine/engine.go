@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"weft/engine/control"
+	"weft/engine/dockerapi"
+	"weft/engine/event"
+	"weft/engine/fault"
+	"weft/engine/kernel"
+	"weft/engine/model"
+	"weft/engine/runtime"
+	"weft/engine/store"
+	"weft/engine/workload"
+)
+
+// shutdownGrace bounds how long API requests may run on once the engine stops.
+const shutdownGrace = 2 * time.Second
+
+// Engine is a running node: New makes it, Run serves until its context ends.
+type Engine struct {
+	cfg     Config
+	id      string    // of this engine, kept over restarts
+	noneID  string    // of the predefined network "none"
+	created time.Time // of the data directory
+
+	lock      *os.File
+	store     *store.Store
+	runtime   *runtime.Runtime
+	workload  *workload.Manager
+	networks  *networks
+	control   *control.Node
+	host      *host
+	events    *event.Hub
+	listeners []net.Listener
+
+	cleanup []func() error // undoes New, last first
+}
+
+// New claims the directories, opens what is in them and binds the sockets.
+// Nothing of it remains when it fails.
+func New(ctx context.Context, cfg Config) (_ *Engine, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := kernel.Probe(ctx).Overlay(); err != nil {
+		return nil, err
+	}
+	control.RouteLibraryLogs(cfg.Log)
+	e := &Engine{cfg: cfg, events: event.NewHub(cfg.Now)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.undo())
+		}
+	}()
+	for _, open := range []func(context.Context) error{e.claim, e.openStore, e.openRuntime, e.openControl, e.listen} {
+		if err := open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// undo closes what New opened, in reverse.
+func (e *Engine) undo() error {
+	var errs []error
+	for i := len(e.cleanup) - 1; i >= 0; i-- {
+		errs = append(errs, e.cleanup[i]())
+	}
+	e.cleanup = nil
+	return errors.Join(errs...)
+}
+
+func (e *Engine) onUndo(f func() error) { e.cleanup = append(e.cleanup, f) }
+
+func (e *Engine) claim(context.Context) error {
+	if err := os.MkdirAll(e.cfg.DataDir, 0o700); err != nil {
+		return fault.Internal("make --data-dir: %w", err)
+	}
+	lock, err := claim(e.cfg.RunDir, Instance{
+		Pid: os.Getpid(), Version: e.cfg.Version, Listen: e.cfg.Listen, DataDir: e.cfg.DataDir, Started: e.cfg.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	e.lock = lock
+	e.onUndo(func() error { return release(lock) })
+	return nil
+}
+
+// identity is what an engine is known by, made once per data directory.
+type identity struct {
+	ID      string
+	Created time.Time
+}
+
+func (e *Engine) openStore(context.Context) error {
+	st, err := store.Open(filepath.Join(e.cfg.DataDir, "engine.db"), store.Options{})
+	if err != nil {
+		return err
+	}
+	e.store = st
+	e.onUndo(st.Close)
+	who, err := store.Bucket[identity](st, "identity").Update("engine", func(i *identity) error {
+		if i.ID == "" {
+			i.ID, i.Created = rand.Text(), e.cfg.Now()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	none := sha256.Sum256([]byte(noneNetwork + who.ID))
+	e.id, e.created, e.noneID = who.ID, who.Created, hex.EncodeToString(none[:])
+	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")})
+	return nil
+}
+
+// openRuntime takes back the containers of an earlier run.
+func (e *Engine) openRuntime(ctx context.Context) error {
+	rt, err := runtime.New(runtime.Config{
+		Dir: filepath.Join(e.cfg.DataDir, "containers"), RunDir: filepath.Join(e.cfg.RunDir, "shim"),
+		Self: e.cfg.Self, Log: e.cfg.Log, Now: e.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	e.runtime = rt
+	e.onUndo(rt.Close)
+	e.workload = workload.New(workload.Config{
+		Runtime: processes{rt}, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
+		Table:   rows[model.Container]{e.store.Containers()},
+		Publish: e.events.Publish, Log: e.cfg.Log, Now: e.cfg.Now,
+	})
+	e.onUndo(func() error { e.workload.Close(); return nil })
+	if err := e.workload.Restore(ctx); err != nil {
+		return err
+	}
+	return rt.Sweep(ctx, e.workload.IDs())
+}
+
+func (e *Engine) openControl(context.Context) error {
+	pools := make([]string, len(e.cfg.DefaultAddrPool))
+	for i, p := range e.cfg.DefaultAddrPool {
+		pools[i] = p.String()
+	}
+	e.host = &host{e: e}
+	node, err := control.New(control.Config{
+		StateDir: filepath.Join(e.cfg.DataDir, "swarm"), RunDir: filepath.Join(e.cfg.RunDir, "swarm"),
+		Host: e.host, Log: e.cfg.Log,
+		DefaultDataPathAddr: e.cfg.DataPathAddr, DataPathPort: e.cfg.DataPathPort,
+		DefaultAddrPool: pools, SubnetSize: e.cfg.SubnetSize,
+		LocalNetwork: func(name string) bool { return name == noneNetwork || name == e.noneID },
+	})
+	if err != nil {
+		return err
+	}
+	e.control = node
+	return nil
+}
+
+func (e *Engine) listen(context.Context) error {
+	for _, address := range e.cfg.Listen {
+		l, err := listenUnix(address)
+		if err != nil {
+			return err
+		}
+		e.listeners = append(e.listeners, l)
+		e.onUndo(func() error {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// Run joins the swarm this node is a member of, serves the API and calls ready
+// once. When ctx ends it stops the containers, removes what it made in the
+// kernel and returns; an Engine runs once.
+func (e *Engine) Run(ctx context.Context, ready func()) error {
+	background := context.WithoutCancel(ctx)
+	if err := e.control.Start(background); err != nil {
+		return errors.Join(err, e.undo())
+	}
+	if _, member := e.control.Membership(); !member {
+		if err := e.forgetNetworks(background); err != nil {
+			e.cfg.Log.Error("leftovers of an earlier run not removed", "err", err)
+		}
+	}
+	var parts sync.WaitGroup
+	watchCtx, stopWatch := context.WithCancel(background)
+	parts.Go(func() {
+		for ev := range e.control.Watch(watchCtx) {
+			e.events.Publish(ev)
+		}
+	})
+	srv := &http.Server{Handler: e.handler(), ReadHeaderTimeout: time.Minute}
+	failed := make(chan error, len(e.listeners))
+	for _, l := range e.listeners {
+		parts.Go(func() { failed <- srv.Serve(l) })
+	}
+	e.cfg.Log.Info("engine ready", "version", e.cfg.Version, "listen", e.cfg.Listen)
+	ready()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	e.cfg.Log.Info("engine stopping")
+	stopWatch()
+	err = errors.Join(err, e.shutdown(background, srv))
+	parts.Wait()
+	return errors.Join(err, e.undo())
+}
+
+func (e *Engine) handler() http.Handler {
+	return dockerapi.New(dockerapi.Config{
+		Backends: dockerapi.Backends{
+			System: systemBackend{e}, Swarm: e.control, Networks: networkBackend{e}, Containers: containerBackend{e}, Events: e.events,
+		},
+		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
+	})
+}
+
+// shutdown takes everything of this node down but its records and its
+// membership. Standalone containers go first: their addresses are given back
+// through the swarm node, which ends after them and removes its tasks.
+func (e *Engine) shutdown(ctx context.Context, srv *http.Server) error {
+	httpCtx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
+	if err := srv.Shutdown(httpCtx); err != nil {
+		_ = srv.Close() // streams that do not end by themselves
+	}
+	return errors.Join(
+		e.workload.StopStandalone(ctx),
+		e.control.Stop(ctx),
+		e.workload.RemoveTasks(ctx, nil),
+		e.host.stop(ctx),
+	)
+}
+
+// forgetNetworks removes what an engine that crashed while it left its swarm
+// has left.
+func (e *Engine) forgetNetworks(ctx context.Context) error {
+	return errors.Join(
+		e.workload.RemoveTasks(ctx, nil),
+		e.workload.DisconnectAll(ctx),
+		e.workload.Settle(ctx),
+		e.networks.detach(ctx),
+	)
+}

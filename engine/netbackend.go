@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/network"
+
+	"weft/engine/fault"
+	"weft/engine/model"
+)
+
+// noneNetwork is Docker's predefined network without any connection.
+const noneNetwork = "none"
+
+// networkBackend answers dockerapi.Networks: the networks of the swarm where
+// this node is a manager, those present here where it is a worker.
+type networkBackend struct{ e *Engine }
+
+func (b networkBackend) none() network.Inspect {
+	return network.Inspect{
+		Name: noneNetwork, ID: b.e.noneID, Created: b.e.created, Scope: string(model.ScopeLocal), Driver: "null",
+		EnableIPv4: true, IPAM: network.IPAM{Driver: "default", Options: map[string]string{}, Config: []network.IPAMConfig{}},
+		Containers: map[string]network.EndpointResource{}, Options: map[string]string{}, Labels: map[string]string{},
+	}
+}
+
+func (b networkBackend) Networks(ctx context.Context) ([]network.Inspect, error) {
+	out := []network.Inspect{b.none()}
+	if b.e.control.Info(ctx).ControlAvailable {
+		swarm, err := b.e.control.Networks(ctx)
+		return append(out, swarm...), err
+	}
+	present, err := b.e.networks.remembered()
+	if err != nil {
+		return nil, err
+	}
+	for _, nw := range present {
+		out = append(out, inspectOf(nw))
+	}
+	return out, nil
+}
+
+// inspectOf gives Docker's form of a network a worker knows from its tasks.
+func inspectOf(nw model.Network) network.Inspect {
+	in := network.Inspect{
+		Name: nw.Name, ID: nw.ID, Created: nw.Created, Scope: string(nw.Scope), Driver: nw.Driver,
+		EnableIPv4: true, EnableIPv6: nw.IPv6, Internal: nw.Internal, Attachable: nw.Attachable, Ingress: nw.Ingress,
+		IPAM:       network.IPAM{Driver: "default", Options: map[string]string{}, Config: []network.IPAMConfig{}},
+		Containers: map[string]network.EndpointResource{}, Options: nw.Options, Labels: nw.Labels,
+	}
+	for _, s := range nw.Subnets {
+		c := network.IPAMConfig{Subnet: s.Prefix.String(), Gateway: s.Gateway.String()}
+		if s.IPRange.IsValid() {
+			c.IPRange = s.IPRange.String()
+		}
+		in.IPAM.Config = append(in.IPAM.Config, c)
+	}
+	return in
+}
+
+func (b networkBackend) Network(ctx context.Context, id string, verbose bool) (network.Inspect, error) {
+	all, err := b.Networks(ctx)
+	if err != nil {
+		return network.Inspect{}, err
+	}
+	i := slices.IndexFunc(all, func(n network.Inspect) bool { return n.ID == id })
+	if i < 0 {
+		return network.Inspect{}, fault.NotFound("network %s not found", id)
+	}
+	in := all[i]
+	if err := b.addContainers(ctx, &in); err != nil {
+		return in, err
+	}
+	for _, m := range b.e.networks.members(id) {
+		in.Peers = append(in.Peers, network.PeerInfo{Name: m.ID, IP: m.Addr.String()})
+	}
+	if verbose {
+		in.Services = services(b.e.networks.records(id))
+	}
+	return in, nil
+}
+
+// addContainers lists this node's endpoints under their containers' IDs, as
+// Docker does, and the other nodes' under "ep-" and the endpoint's ID, the form
+// Docker uses for endpoints without a container here.
+func (b networkBackend) addContainers(ctx context.Context, in *network.Inspect) error {
+	all, err := b.e.workload.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	in.Containers = map[string]network.EndpointResource{}
+	local := map[string]bool{}
+	for _, c := range all {
+		for _, ep := range c.Endpoints {
+			if ep.NetworkID != in.ID {
+				continue
+			}
+			local[ep.ID] = true
+			r := network.EndpointResource{Name: c.Spec.Name, EndpointID: ep.ID, MacAddress: ep.MAC.String(), IPv4Address: ep.Addr.String()}
+			if ep.AddrV6.IsValid() {
+				r.IPv6Address = ep.AddrV6.String()
+			}
+			in.Containers[c.ID] = r
+		}
+	}
+	for _, r := range b.e.networks.records(in.ID) {
+		if !local[r.EndpointID] {
+			in.Containers["ep-"+r.EndpointID] = network.EndpointResource{
+				Name: r.Name, EndpointID: r.EndpointID, MacAddress: model.MACFromAddr(r.Addr).String(),
+				IPv4Address: b.withBits(*in, r.Addr),
+			}
+		}
+	}
+	return nil
+}
+
+// withBits writes addr with the prefix length of the subnet it is in.
+func (networkBackend) withBits(in network.Inspect, addr netip.Addr) string {
+	for _, c := range in.IPAM.Config {
+		if p, err := netip.ParsePrefix(c.Subnet); err == nil && p.Contains(addr) {
+			return netip.PrefixFrom(addr, p.Bits()).String()
+		}
+	}
+	return addr.String()
+}
+
+// services groups the rows of the endpoint table as `network inspect -v` does.
+func services(records []model.Record) map[string]network.ServiceInfo {
+	out := map[string]network.ServiceInfo{}
+	for _, r := range records {
+		if r.ServiceName == "" {
+			continue
+		}
+		s := out[r.ServiceName]
+		if r.VIP.IsValid() {
+			s.VIP = r.VIP.String()
+		}
+		if s.Ports == nil {
+			s.Ports = []string{}
+		}
+		s.Tasks = append(s.Tasks, network.Task{Name: r.Name, EndpointID: r.EndpointID, EndpointIP: r.Addr.String(), Info: map[string]string{}})
+		out[r.ServiceName] = s
+	}
+	return out
+}
+
+func (b networkBackend) CreateNetwork(ctx context.Context, req network.CreateRequest) (network.CreateResponse, error) {
+	switch req.Driver {
+	case "overlay":
+	case "host", "null":
+		return network.CreateResponse{}, fault.Forbidden("only one instance of %q network is allowed", req.Driver)
+	case "", "bridge":
+		return network.CreateResponse{}, fault.Unsupported("this engine has no bridge networks yet: create an overlay network with --driver overlay")
+	default:
+		return network.CreateResponse{}, fault.NotFound("plugin %q not found", req.Driver)
+	}
+	if req.Name == noneNetwork {
+		return network.CreateResponse{}, fault.Forbidden("operation is not permitted on predefined %s network", req.Name)
+	}
+	id, err := b.e.control.CreateNetwork(ctx, req)
+	return network.CreateResponse{ID: id}, err
+}
+
+func (b networkBackend) RemoveNetwork(ctx context.Context, id string) error {
+	if id == b.e.noneID {
+		return fault.Forbidden("%s is a pre-defined network and cannot be removed", noneNetwork)
+	}
+	return b.e.control.RemoveNetwork(ctx, id)
+}
+
+func (b networkBackend) Connect(ctx context.Context, networkName, container string, settings *network.EndpointSettings) error {
+	id, err := b.lookup(ctx, networkName)
+	if err != nil {
+		return err
+	}
+	if id == b.e.noneID {
+		return fault.Forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	}
+	req, err := requestFrom(networkName, settings)
+	if err != nil {
+		return err
+	}
+	return b.e.workload.Connect(ctx, container, req, id)
+}
+
+func (b networkBackend) Disconnect(ctx context.Context, networkName, container string, _ bool) error {
+	id, err := b.lookup(ctx, networkName)
+	if err != nil {
+		return err
+	}
+	return b.e.workload.Disconnect(ctx, container, networkName, id)
+}
+
+// lookup gives the ID of a network by ID, name or prefix; empty on a worker
+// that has no endpoint on it yet, where only the swarm can tell.
+func (b networkBackend) lookup(ctx context.Context, name string) (string, error) {
+	all, err := b.Networks(ctx)
+	if err != nil {
+		return "", err
+	}
+	var match []string
+	for _, n := range all {
+		if n.ID == name || n.Name == name {
+			return n.ID, nil
+		}
+		if len(name) > 0 && len(n.ID) > len(name) && n.ID[:len(name)] == name {
+			match = append(match, n.ID)
+		}
+	}
+	if len(match) == 1 {
+		return match[0], nil
+	}
+	info := b.e.control.Info(ctx)
+	if len(match) == 0 && info.NodeID != "" && !info.ControlAvailable {
+		return "", nil
+	}
+	return "", fault.NotFound("network %s not found", name)
+}
+
+func requestFrom(networkName string, s *network.EndpointSettings) (model.NetworkRequest, error) {
+	req := model.NetworkRequest{Network: networkName}
+	if s == nil {
+		return req, nil
+	}
+	req.Aliases = s.Aliases
+	if s.IPAMConfig == nil {
+		return req, nil
+	}
+	for _, a := range []struct {
+		text string
+		to   *netip.Addr
+	}{{s.IPAMConfig.IPv4Address, &req.Addr}, {s.IPAMConfig.IPv6Address, &req.AddrV6}} {
+		if a.text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddr(a.text)
+		if err != nil {
+			return req, fault.Invalid("invalid IP address %q: %w", a.text, err)
+		}
+		*a.to = addr
+	}
+	return req, nil
+}
+
+// allocator answers workload.Networks: addresses from the swarm, legs and
+// announcements from the networks.
+type allocator struct{ e *Engine }
+
+func (a allocator) Allocate(ctx context.Context, containerID string, req model.NetworkRequest) (model.Attachment, error) {
+	var addrs []netip.Addr
+	if req.Addr.IsValid() {
+		addrs = append(addrs, req.Addr)
+	}
+	att, err := a.e.control.Attach(ctx, containerID, req.Network, addrs)
+	if errdefs.IsNotFound(err) {
+		return att, fault.NotFound("network %s not found", req.Network)
+	}
+	if err != nil || !req.AddrV6.IsValid() {
+		return att, err
+	}
+	if seg, ok := att.Network.Segment(att.Addrs[0].Addr()); !ok || seg.AddrV6(att.Addrs[0].Addr()).Addr() != req.AddrV6 {
+		err = fault.Invalid("IPv6 address %s: an overlay endpoint's IPv6 address follows from its IPv4 address; leave --ip6 out, or give the one that belongs to %s",
+			req.AddrV6, att.Addrs[0].Addr())
+		if rel := a.e.control.Detach(context.WithoutCancel(ctx), containerID, att.Network.ID); rel != nil {
+			a.e.cfg.Log.Warn("address not released", "container_id", containerID, "network_id", att.Network.ID, "err", rel)
+		}
+	}
+	return att, err
+}
+
+func (a allocator) Release(ctx context.Context, containerID, networkID string) error {
+	return ignoreNotFound(a.e.control.Detach(ctx, containerID, networkID))
+}
+
+func (a allocator) Join(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {
+	return a.e.networks.join(ctx, nw, ep)
+}
+
+func (a allocator) Leave(ctx context.Context, ep model.Endpoint) error {
+	return a.e.networks.leave(ctx, ep)
+}

@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"weft/engine/fault"
+	"weft/engine/gossip"
+	"weft/engine/model"
+	"weft/engine/overlay"
+)
+
+// networks connects the two halves of an overlay network on this node: what
+// the kernel carries (overlay) and what the other nodes know (gossip). A
+// network is present from its first endpoint here to its last.
+//
+// The gossip starts later than the overlay (its keys come from the swarm), and
+// may be replaced; endpoints joined meanwhile are published when it comes.
+type networks struct {
+	log   *slog.Logger
+	table networkTable
+
+	mu     sync.Mutex // guards the following
+	driver *overlay.Driver
+	gossip *gossip.Gossip
+	vtep   netip.Addr
+	active map[string]*activeNetwork
+}
+
+// networkTable remembers which networks are present, for a restart.
+type networkTable interface {
+	Put(id string, n model.Network) error
+	Delete(id string) error
+	List() (map[string]model.Network, error)
+}
+
+type activeNetwork struct {
+	mu        sync.Mutex // serializes joins and leaves; guards the following
+	nw        model.Network
+	up        bool // ensured in the kernel and remembered
+	gossiped  bool
+	endpoints map[string]model.Endpoint
+}
+
+func newNetworks(log *slog.Logger, table networkTable) *networks {
+	return &networks{log: log, table: table, active: map[string]*activeNetwork{}}
+}
+
+// attach gives the networks a kernel driver: the node is part of a swarm.
+func (n *networks) attach(d *overlay.Driver, vtep netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.driver, n.vtep = d, vtep
+}
+
+func (n *networks) parts() (*overlay.Driver, *gossip.Gossip, netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.driver, n.gossip, n.vtep
+}
+
+func (n *networks) get(nw model.Network) *activeNetwork {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.active[nw.ID]
+	if a == nil {
+		a = &activeNetwork{nw: nw, endpoints: map[string]model.Endpoint{}}
+		n.active[nw.ID] = a
+	}
+	return a
+}
+
+// join makes the network present, plugs ep in and announces it.
+func (n *networks) join(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {
+	d, g, vtep := n.parts()
+	if d == nil {
+		return ep, fault.Unavailable("network %s needs this node to be part of a swarm", nw.Name)
+	}
+	a := n.get(nw)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := n.bringUp(ctx, a, d, g); err != nil {
+		return ep, errors.Join(err, n.takeDownIfIdle(context.WithoutCancel(ctx), a))
+	}
+	full, err := d.Join(ctx, ep)
+	if err != nil {
+		return ep, errors.Join(err, n.takeDownIfIdle(context.WithoutCancel(ctx), a))
+	}
+	a.endpoints[full.ID] = full
+	if g != nil {
+		if err := g.Publish(ctx, nw.ID, full, vtep); err != nil {
+			return full, errors.Join(err, n.unplug(context.WithoutCancel(ctx), a, full.ID))
+		}
+	}
+	return full, nil
+}
+
+// bringUp makes a's network present in the kernel and the gossip. a.mu is held.
+func (n *networks) bringUp(ctx context.Context, a *activeNetwork, d *overlay.Driver, g *gossip.Gossip) error {
+	if !a.up {
+		// Remembered first: a crash in between leaves a name to sweep.
+		if err := n.table.Put(a.nw.ID, a.nw); err != nil {
+			return err
+		}
+		if err := d.Ensure(ctx, a.nw); err != nil {
+			return errors.Join(err, n.table.Delete(a.nw.ID))
+		}
+		a.up = true
+	}
+	if g != nil && !a.gossiped {
+		if err := g.JoinNetwork(ctx, a.nw.ID, n.handler()); err != nil {
+			return err
+		}
+		a.gossiped = true
+	}
+	return nil
+}
+
+// handler feeds what the gossip says into the kernel.
+func (n *networks) handler() gossip.Handler {
+	return gossip.Handler{Peers: func(networkID string, changes []model.PeerChange, full bool) {
+		d, _, _ := n.parts()
+		if d == nil {
+			return
+		}
+		var err error
+		if full {
+			peers := make([]model.Peer, 0, len(changes))
+			for _, c := range changes {
+				if !c.Delete {
+					peers = append(peers, c.Peer)
+				}
+			}
+			err = d.SetPeers(context.Background(), networkID, peers)
+		} else {
+			err = d.ApplyPeers(context.Background(), networkID, changes)
+		}
+		if err != nil {
+			n.log.Error("peers not programmed", "network_id", networkID, "err", err)
+		}
+	}}
+}
+
+// leave withdraws and unplugs ep, and the network with its last endpoint.
+func (n *networks) leave(ctx context.Context, ep model.Endpoint) error {
+	n.mu.Lock()
+	a := n.active[ep.NetworkID]
+	n.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return n.unplug(ctx, a, ep.ID)
+}
+
+// unplug does leave's work with a.mu held.
+func (n *networks) unplug(ctx context.Context, a *activeNetwork, endpointID string) error {
+	d, g, _ := n.parts()
+	var errs []error
+	if g != nil && a.gossiped {
+		errs = append(errs, g.Unpublish(ctx, a.nw.ID, endpointID))
+	}
+	if d != nil {
+		errs = append(errs, d.Leave(ctx, a.nw.ID, endpointID))
+	}
+	delete(a.endpoints, endpointID)
+	errs = append(errs, n.takeDownIfIdle(ctx, a))
+	return errors.Join(errs...)
+}
+
+// takeDownIfIdle removes a network without endpoints. a.mu is held.
+func (n *networks) takeDownIfIdle(ctx context.Context, a *activeNetwork) error {
+	if len(a.endpoints) > 0 || !a.up {
+		return nil
+	}
+	d, g, _ := n.parts()
+	var errs []error
+	if g != nil && a.gossiped {
+		errs = append(errs, g.LeaveNetwork(ctx, a.nw.ID))
+	}
+	if d != nil {
+		errs = append(errs, d.Remove(ctx, a.nw.ID))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	a.up, a.gossiped = false, false
+	return n.table.Delete(a.nw.ID)
+}
+
+// setGossip publishes everything present through g; nil ends the gossip.
+func (n *networks) setGossip(ctx context.Context, g *gossip.Gossip) error {
+	n.mu.Lock()
+	n.gossip = g
+	all := make([]*activeNetwork, 0, len(n.active))
+	for _, a := range n.active {
+		all = append(all, a)
+	}
+	vtep := n.vtep
+	n.mu.Unlock()
+	var errs []error
+	for _, a := range all {
+		errs = append(errs, n.announce(ctx, a, g, vtep))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *networks) announce(ctx context.Context, a *activeNetwork, g *gossip.Gossip, vtep netip.Addr) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gossiped = false
+	if g == nil || !a.up {
+		return nil
+	}
+	d, _, _ := n.parts()
+	if err := n.bringUp(ctx, a, d, g); err != nil {
+		return err
+	}
+	var errs []error
+	for _, ep := range a.endpoints {
+		errs = append(errs, g.Publish(ctx, a.nw.ID, ep, vtep))
+	}
+	return errors.Join(errs...)
+}
+
+// adopt takes back what an earlier engine left: the networks it remembered,
+// with the endpoints of containers that still run. Everything else of ours in
+// the kernel is swept.
+func (n *networks) adopt(ctx context.Context, endpoints []model.Endpoint) error {
+	d, _, _ := n.parts()
+	known, err := n.table.List()
+	if err != nil {
+		return err
+	}
+	keepNets, keepEps := map[string]bool{}, map[string]bool{}
+	for _, ep := range endpoints {
+		if _, ok := known[ep.NetworkID]; ok {
+			keepNets[ep.NetworkID], keepEps[ep.ID] = true, true
+		}
+	}
+	if err := d.Sweep(ctx, keepNets, keepEps); err != nil {
+		return err
+	}
+	var errs []error
+	for _, ep := range endpoints {
+		if nw, ok := known[ep.NetworkID]; ok {
+			_, err := n.join(ctx, nw, ep)
+			errs = append(errs, err)
+		}
+	}
+	for id := range known {
+		if !keepNets[id] {
+			errs = append(errs, n.table.Delete(id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remembered gives the networks an earlier engine had present.
+func (n *networks) remembered() (map[string]model.Network, error) { return n.table.List() }
+
+// records gives who answers to which name on a network, cluster-wide.
+func (n *networks) records(networkID string) []model.Record {
+	_, g, _ := n.parts()
+	if g == nil {
+		return nil
+	}
+	return g.Records(networkID)
+}
+
+// members gives the nodes that have endpoints on a network.
+func (n *networks) members(networkID string) []gossip.Member {
+	_, g, _ := n.parts()
+	if g == nil {
+		return nil
+	}
+	return g.NetworkPeers(networkID)
+}
+
+// detach ends the overlays: the node has left the swarm, or the engine stops.
+func (n *networks) detach(ctx context.Context) error {
+	n.mu.Lock()
+	d, g := n.driver, n.gossip
+	n.driver, n.gossip = nil, nil
+	n.active = map[string]*activeNetwork{}
+	n.mu.Unlock()
+	var errs []error
+	if g != nil {
+		errs = append(errs, g.Close(ctx))
+	}
+	if d != nil {
+		errs = append(errs, d.Sweep(ctx, nil, nil), d.Close())
+	}
+	known, err := n.table.List()
+	errs = append(errs, err)
+	for id := range known {
+		errs = append(errs, n.table.Delete(id))
+	}
+	return errors.Join(errs...)
+}
