@@ -46,7 +46,7 @@ type demo struct {
 	place
 	env    *cmdenv.Env
 	start  time.Time
-	colour bool
+	color bool
 	step   int
 }
 
@@ -59,7 +59,7 @@ func runDemo(ctx context.Context, env *cmdenv.Env, p place, keep bool) (err erro
 	defer stop()
 	d := &demo{
 		place: p, env: env, start: env.Now(),
-		colour: cmdenv.TerminalOf(env.Out).IsTTY && env.Getenv("NO_COLOR") == "",
+		color: cmdenv.TerminalOf(env.Out).IsTTY && env.Getenv("NO_COLOR") == "",
 	}
 	err = d.play(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -98,7 +98,7 @@ func (d *demo) clearAway(ctx context.Context, done bool) error {
 func (d *demo) scene(title string) error {
 	d.step++
 	before, after := "", ""
-	if d.colour {
+	if d.color {
 		before, after = "\x1b[1;36m", "\x1b[0m"
 	}
 	return d.say("\n%s%d. %s%s\n", before, d.step, title, after)
@@ -117,7 +117,7 @@ func (d *demo) on(ctx context.Context, host string, args ...string) error {
 // show is on for a command line that reads better in other words than args.
 func (d *demo) show(ctx context.Context, host, line string, args []string) error {
 	before, after := "", ""
-	if d.colour {
+	if d.color {
 		before, after = "\x1b[1m", "\x1b[0m"
 	}
 	if err := d.say("%s%s$ %s%s\n", before, host, line, after); err != nil {

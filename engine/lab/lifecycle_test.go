@@ -207,7 +207,7 @@ func TestCommandThatEndsWithZeroStaysDown(t *testing.T) {
 }
 
 func TestExec(t *testing.T) {
-	l := up(t, lab.Config{Hosts: 1, Boot: func(lab.Host) lab.Boot { return lab.Boot{Env: []string{"COLOUR=green"}} }})
+	l := up(t, lab.Config{Hosts: 1, Boot: func(lab.Host) lab.Boot { return lab.Boot{Env: []string{"COLOR=green"}} }})
 	ctx := t.Context()
 	t.Run("exit status", func(t *testing.T) {
 		_, err := run(t, l, "host1", "exit 7")
@@ -220,7 +220,7 @@ func TestExec(t *testing.T) {
 		t.Setenv("DOCKER_HOST", "unix:///outside")
 		var out, errOut bytes.Buffer
 		err := l.Exec(ctx, "host1", lab.Process{
-			Args: []string{"sh", "-c", `cat; echo "$PWD $COLOUR $DOCKER_HOST" >&2`}, Dir: "/usr",
+			Args: []string{"sh", "-c", `cat; echo "$PWD $COLOR $DOCKER_HOST" >&2`}, Dir: "/usr",
 			In: strings.NewReader("in"), Out: &out, Err: &errOut,
 		})
 		if err != nil || out.String() != "in" || errOut.String() != "/usr green \n" {
