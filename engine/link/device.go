@@ -229,27 +229,49 @@ const (
 	settlePoll = time.Millisecond
 )
 
-// settle waits until the kernel has noticed the carrier of a device that is
-// up. It does so in the background; until then a bridge does not forward to
-// that port and a packet sent is dropped: a connection made at once would lose
-// its first packet, and with it a second.
-func settle(h *netlink.Handle, index int) error {
+// Ready waits until traffic for and through a device that is up gets along.
+// The kernel notices its carrier in the background; until then a bridge does
+// not forward to that port, a packet sent is dropped, and IPv6 addresses are
+// not yet the host's own. A connection made at once would lose its first
+// packet, and with it a second.
+func Ready(ns *kernel.Namespace, index int, addrs []netip.Prefix) error {
+	h, err := ns.Netlink()
+	if err != nil {
+		return err
+	}
 	deadline := time.NewTimer(settleTime)
 	defer deadline.Stop()
 	for {
-		l, err := h.LinkByIndex(index)
-		if err != nil {
-			return fmt.Errorf("look up device %d: %w", index, err)
-		}
-		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
-			return nil
+		waitingFor, err := unready(h, index, addrs)
+		if err != nil || waitingFor == "" {
+			return err
 		}
 		poll := time.NewTimer(settlePoll)
 		select {
 		case <-poll.C:
 		case <-deadline.C:
 			poll.Stop()
-			return fault.Unavailable("device %s does not get ready: it is %s", l.Attrs().Name, l.Attrs().OperState)
+			return fault.Unavailable("device %d in %s does not get ready: %s", index, ns.Path(), waitingFor)
 		}
 	}
+}
+
+func unready(h *netlink.Handle, index int, addrs []netip.Prefix) (string, error) {
+	l, err := h.LinkByIndex(index)
+	if err != nil {
+		return "", fmt.Errorf("look up device %d: %w", index, err)
+	}
+	if s := l.Attrs().OperState; s != netlink.OperUp && s != netlink.OperUnknown {
+		return fmt.Sprintf("%s is %s", l.Attrs().Name, s), nil
+	}
+	for _, a := range addrs {
+		if a.Addr().Is4() {
+			continue
+		}
+		routes, err := h.RouteGet(a.Addr().AsSlice())
+		if err != nil || len(routes) == 0 || routes[0].Type != unix.RTN_LOCAL {
+			return fmt.Sprintf("address %s is not local yet", a), nil //nolint:nilerr // no route at all is not ready, too
+		}
+	}
+	return "", nil
 }

@@ -76,10 +76,11 @@ func EnsureVeth(ns, sandbox *kernel.Namespace, spec Veth) (ifName string, made b
 	if err := setUpInterface(sandbox, inner, iface, spec); err != nil {
 		return "", made, err
 	}
-	for h, l := range map[*netlink.Handle]netlink.Link{outer: port, inner: iface} {
-		if err := settle(h, l.Attrs().Index); err != nil {
-			return "", made, err
-		}
+	if err := Ready(ns, port.Attrs().Index, nil); err != nil {
+		return "", made, err
+	}
+	if err := Ready(sandbox, iface.Attrs().Index, spec.Addrs); err != nil {
+		return "", made, err
 	}
 	return ifName, made, nil
 }

@@ -72,10 +72,7 @@ func EnsureVXLAN(host, ns *kernel.Namespace, spec VXLAN) (dev Device, err error)
 	if err := plug(h, l, spec.Bridge); err != nil {
 		return dev, err
 	}
-	if err := up(h, l); err != nil {
-		return dev, explainPort(err, spec.Port)
-	}
-	return dev, settle(h, spec.Bridge)
+	return dev, explainPort(up(h, l), spec.Port)
 }
 
 // plug makes l a port of the bridge that does not learn: where remote
@@ -85,6 +82,9 @@ func plug(h *netlink.Handle, l netlink.Link, bridge int) error {
 		if err := h.LinkSetMasterByIndex(l, bridge); err != nil {
 			return fmt.Errorf("plug %s into its bridge: %w", l.Attrs().Name, err)
 		}
+	}
+	if port, err := h.LinkGetProtinfo(l); err == nil && !port.Learning {
+		return nil // setting it again would restart the port's timers
 	}
 	if err := h.LinkSetLearning(l, false); err != nil {
 		return fmt.Errorf("turn learning off on the bridge port %s: %w", l.Attrs().Name, err)

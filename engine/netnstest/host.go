@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,7 @@ func Hosts(tb testing.TB, n, mtu int) []*Host {
 	if mtu == 0 {
 		mtu = underlayMTU
 	}
-	dir := tb.TempDir()
+	dir := tempDir(tb)
 	underlay := namespace(tb, filepath.Join(dir, "underlay"))
 	Exec(tb, underlay, "ip", "link", "add", "underlay", "mtu", fmt.Sprint(mtu), "type", "bridge", "mcast_snooping", "0")
 	Exec(tb, underlay, "ip", "link", "set", "underlay", "up")
@@ -79,7 +80,7 @@ func Hosts(tb testing.TB, n, mtu int) []*Host {
 // It ends with the test, or earlier by calling end.
 func Sandbox(tb testing.TB) (ns *kernel.Namespace, end func()) {
 	tb.Helper()
-	ns = namespace(tb, filepath.Join(tb.TempDir(), "sandbox"))
+	ns = namespace(tb, filepath.Join(tempDir(tb), "sandbox"))
 	return ns, func() {
 		if err := kernel.Remove(ns.Path()); err != nil {
 			tb.Errorf("end sandbox: %v", err)
@@ -88,6 +89,22 @@ func Sandbox(tb testing.TB) (ns *kernel.Namespace, end func()) {
 			tb.Errorf("end sandbox: %v", err)
 		}
 	}
+}
+
+// tempDir is tb.TempDir without the test's name, in which `ip -batch` takes a
+// # for the begin of a comment.
+func tempDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "weft-netnstest-") //nolint:usetesting // see above
+	if err != nil {
+		tb.Fatalf("make a directory: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Errorf("remove the test's directory: %v", err)
+		}
+	})
+	return dir
 }
 
 func namespace(tb testing.TB, path string) *kernel.Namespace {

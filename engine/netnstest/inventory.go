@@ -8,13 +8,17 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"weft/engine/kernel"
 )
 
 // Inventory is what there is in some namespaces and directories: a line for
 // each link, address, route, rule, permanent neighbour, mount and file, and
-// the number of network namespaces this process holds open.
+// the number of namespaces this process holds open.
 type Inventory map[string]int
+
+const openFiles = "open namespaces"
 
 // Take lists what there is in the namespaces, and the mounts and files below
 // dir (none when it is empty).
@@ -38,7 +42,7 @@ func Take(tb testing.TB, dir string, namespaces ...*kernel.Namespace) Inventory 
 	if dir != "" {
 		inv.below(tb, dir)
 	}
-	inv["open network namespaces"] = openNamespaces(tb)
+	inv[openFiles] = openNamespaces(tb)
 	return inv
 }
 
@@ -80,7 +84,9 @@ func openNamespaces(tb testing.TB) int {
 	}
 	n := 0
 	for _, fd := range fds {
-		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(target, "net:") {
+		var fs unix.Statfs_t
+		// A mounted namespace shows its path as the link's target, so ask what it is.
+		if unix.Statfs("/proc/self/fd/"+fd.Name(), &fs) == nil && fs.Type == unix.NSFS_MAGIC {
 			n++
 		}
 	}

@@ -170,6 +170,9 @@ func (b *build) ensureSegment(ctx context.Context, rank int, m model.Segment) er
 	}
 	b.note(vxlan)
 	s.vxlan = vxlan.Index
+	if err := link.Ready(b.ns, s.bridge, s.addrs()); err != nil {
+		return err
+	}
 	if err := b.ensurePeers(s); err != nil {
 		return err
 	}
