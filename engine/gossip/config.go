@@ -89,10 +89,10 @@ func (c *Config) check() error {
 	return nil
 }
 
-// checkPort fails when the gossip port cannot be bound. networkdb's own error
-// for that is text only.
-func (c *Config) checkPort() error {
-	ap := netip.AddrPortFrom(c.BindAddr, uint16(c.Port)) //nolint:gosec // check has seen its range
+// CheckPort fails when the gossip cannot listen at ap: with a Conflict when the
+// port is taken, with Invalid when no interface has the address. networkdb's
+// own error for that is text only.
+func CheckPort(ap netip.AddrPort) error {
 	tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(ap))
 	if err != nil {
 		return bindError(ap, "tcp", err)

@@ -53,40 +53,48 @@ func (n *network) deliver(s *session, keys map[string]struct{}) {
 	}
 }
 
-// peerChanges updates the known peers and gives the difference. Whoever has
-// the address of a deleted peer is told again after it: its row came first,
-// and the deletion may have taken its entry with it.
+// peerChanges updates the known peers and gives the difference.
 func (n *network) peerChanges(s *session, keys []string) []model.PeerChange {
 	var deleted, set []model.PeerChange
-	freed := map[netip.Addr]bool{}
 	told := map[string]bool{}
 	for _, key := range keys {
 		is, ok := n.peer(s, key)
 		was, known := n.peers[key]
-		if known && (!ok || is != was) {
-			freed[was.Addr.Addr()] = true
+		if ok == known && is == was {
+			continue
 		}
-		switch {
-		case ok && (!known || is != was):
-			n.peers[key] = is
-			told[key] = true
-			if known && (is.Addr != was.Addr || is.MAC != was.MAC) {
-				deleted = append(deleted, model.PeerChange{Peer: was, Delete: true})
-			}
-			set = append(set, model.PeerChange{Peer: is})
-		case !ok && known:
-			delete(n.peers, key)
+		if known && (!ok || is.Addr != was.Addr || is.MAC != was.MAC) {
 			deleted = append(deleted, model.PeerChange{Peer: was, Delete: true})
 		}
+		if !ok {
+			delete(n.peers, key)
+			continue
+		}
+		n.peers[key] = is
+		told[key] = true
+		set = append(set, model.PeerChange{Peer: is})
 	}
-	if len(freed) > 0 {
-		for _, key := range slices.Sorted(maps.Keys(n.peers)) {
-			if p := n.peers[key]; freed[p.Addr.Addr()] && !told[key] {
-				set = append(set, model.PeerChange{Peer: p})
-			}
+	return slices.Concat(deleted, set, n.survivors(deleted, told))
+}
+
+// survivors gives the peers, except those told, that have the address of a
+// deleted one: their rows came first, and the deletion may have taken their
+// entries with it.
+func (n *network) survivors(deleted []model.PeerChange, told map[string]bool) []model.PeerChange {
+	if len(deleted) == 0 {
+		return nil
+	}
+	freed := map[netip.Addr]bool{}
+	for _, c := range deleted {
+		freed[c.Peer.Addr.Addr()] = true
+	}
+	var again []model.PeerChange
+	for _, key := range slices.Sorted(maps.Keys(n.peers)) {
+		if p := n.peers[key]; freed[p.Addr.Addr()] && !told[key] {
+			again = append(again, model.PeerChange{Peer: p})
 		}
 	}
-	return append(deleted, set...)
+	return again
 }
 
 // recordChanges updates the known records and gives the difference.

@@ -23,6 +23,10 @@
 // address) the session is abandoned, the ghost is made to leave, and a new
 // session takes over with the same networks and rows.
 //
+// Short absences are the other thing networkdb leaves open. A node taken for
+// dead that was not (paused, cut off, without the keys) is listed again within
+// a second, but its rows are not asked for; so we ask (absences).
+//
 // Rows of other nodes are outside input: they are checked, and those that are
 // not valid are dropped and counted. A node with the cluster's gossip keys can
 // still claim any address; keys are the boundary, as in Docker.

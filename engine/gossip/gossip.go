@@ -85,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.checkPort(); err != nil {
+	if err := CheckPort(netip.AddrPortFrom(cfg.BindAddr, uint16(cfg.Port))); err != nil {
 		return nil, err
 	}
 	st, err := loadState(cfg.Store)

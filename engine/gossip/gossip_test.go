@@ -275,3 +275,33 @@ func TestSeedsArrivingLateAreFound(t *testing.T) {
 	d := eventually(t, 20*time.Second, "they meet", func() bool { return va.sees("b1") && vb.sees("a1") && ga.Healthy() }, va, vb)
 	t.Logf("met after %v", d)
 }
+
+// TestTwoRowsForOneAddress has an endpoint move: the new row comes before the
+// old one goes, and must be told again after that.
+func TestTwoRowsForOneAddress(t *testing.T) {
+	t.Parallel()
+	a, b := addr(t, "127.10.0.1"), addr(t, "127.10.0.2")
+	ga, _ := startGossip(t, a, nil)
+	_, vb := startGossip(t, b, nil, a)
+	ep := testEndpoint("old", a, 0)
+	moved := ep
+	moved.ID = "new"
+	for _, e := range []model.Endpoint{ep, moved} {
+		if err := ga.Publish(t.Context(), testNet, e, vtepOf(a)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 10*time.Second, "b has both rows", func() bool { return vb.sees("old", "new") }, vb)
+	vb.mu.Lock()
+	vb.log = nil
+	vb.mu.Unlock()
+	if err := ga.Unpublish(t.Context(), testNet, "old"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the old row is gone", func() bool { return vb.sees("new") }, vb)
+	vb.mu.Lock()
+	defer vb.mu.Unlock()
+	if len(vb.log) != 2 || !vb.log[0].Delete || vb.log[0].Peer.EndpointID != "old" || vb.log[1].Delete || vb.log[1].Peer.EndpointID != "new" {
+		t.Errorf("told: %+v", vb.log)
+	}
+}

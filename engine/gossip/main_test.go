@@ -250,6 +250,7 @@ type view struct {
 	peers   map[string]model.Peer
 	records map[string]model.Record
 	deleted []string // every peer deletion
+	log     []model.PeerChange
 }
 
 func (v *view) handler() Handler {
@@ -268,6 +269,7 @@ func (v *view) handler() Handler {
 				clear(v.peers)
 			}
 			v.partial = v.partial || v.fulls == 0
+			v.log = append(v.log, changes...)
 			for _, c := range changes {
 				if c.Delete {
 					delete(v.peers, c.Peer.EndpointID)
