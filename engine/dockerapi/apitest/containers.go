@@ -133,6 +133,9 @@ func (b containerBackend) Start(_ context.Context, name string) error {
 			return err
 		}
 	}
+	if c.exits > 0 {
+		c.input, c.stdin = io.Pipe()
+	}
 	c.State, c.Started, c.Pid = model.StateRunning, e.now(), 4242
 	e.announce(c.Container, "start")
 	e.notifyLocked()
@@ -189,6 +192,7 @@ func (c *container) end(status int) {
 	case c.quit <- status:
 	default:
 	}
+	_ = c.stdin.Close()
 }
 
 func (b containerBackend) Remove(_ context.Context, name string, force bool) error {
@@ -208,7 +212,6 @@ func (b containerBackend) Remove(_ context.Context, name string, force bool) err
 func (e *Engine) removeLocked(c *container) {
 	c.removed = true
 	c.end(137)
-	_ = c.stdin.Close()
 	delete(e.containers, c.ID)
 	e.announce(c.Container, "destroy")
 	e.notifyLocked()

@@ -81,7 +81,6 @@ func (e *Engine) Close() {
 	e.mu.Lock()
 	for _, c := range e.containers {
 		c.end(137)
-		_ = c.stdin.Close()
 	}
 	e.mu.Unlock()
 	e.running.Wait()

@@ -15,7 +15,7 @@ import (
 // run is the process of a container.
 func (e *Engine) run(c *container) {
 	e.mu.Lock()
-	words := c.Spec.Process.Args
+	words, input := c.Spec.Process.Args, c.input
 	e.mu.Unlock()
 	status := 0
 	program := "serve"
@@ -30,13 +30,17 @@ func (e *Engine) run(c *container) {
 	case "cat":
 		b := make([]byte, 1024)
 		for {
-			n, err := c.input.Read(b)
+			n, err := input.Read(b)
 			if n > 0 {
 				e.write(c, chunk{data: string(b[:n])})
 			}
 			if err != nil {
 				break
 			}
+		}
+		select {
+		case status = <-c.quit:
+		default:
 		}
 	default:
 		status = <-c.quit
@@ -76,7 +80,7 @@ func (b containerBackend) Attach(ctx context.Context, name string, opts dockerap
 		e.mu.Unlock()
 		return err
 	}
-	from, exits := len(c.output), c.exits
+	from, exits, stdin := len(c.output), c.exits, c.stdin
 	if opts.Logs {
 		from = 0
 	}
@@ -86,8 +90,8 @@ func (b containerBackend) Attach(ctx context.Context, name string, opts dockerap
 	}
 	if opts.Stdin != nil {
 		e.running.Go(func() {
-			if _, err := io.Copy(c.stdin, opts.Stdin); err == nil {
-				_ = c.stdin.Close()
+			if _, err := io.Copy(stdin, opts.Stdin); err == nil {
+				_ = stdin.Close()
 			}
 		})
 	}

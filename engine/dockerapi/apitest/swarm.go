@@ -147,7 +147,9 @@ func (b swarmBackend) Update(_ context.Context, version uint64, spec swarm.Spec,
 	return nil
 }
 
-func errSequence() error { return fault.Invalid("rpc error: code = Unknown desc = update out of sequence") }
+func errSequence() error {
+	return fault.Invalid("rpc error: code = Unknown desc = update out of sequence")
+}
 
 func (b swarmBackend) UnlockKey(context.Context) (string, error) {
 	b.e.mu.Lock()
