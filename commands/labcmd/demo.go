@@ -44,10 +44,10 @@ func newDemo(env *cmdenv.Env, self string) *cobra.Command {
 // demo is a demonstration under way.
 type demo struct {
 	place
-	env    *cmdenv.Env
-	start  time.Time
+	env   *cmdenv.Env
+	start time.Time
 	color bool
-	step   int
+	step  int
 }
 
 // runDemo plays all scenes and removes the lab, whatever happened.

@@ -3,6 +3,7 @@ package labcmd
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +88,7 @@ func (d *demo) makeNetwork(ctx context.Context) error {
 
 func (d *demo) makeContainers(ctx context.Context) error {
 	err := d.on(ctx, manager, "service", "create", "--quiet", "--name", demoService, "--network", demoNetwork,
-		"--replicas", fmt.Sprint(demoReplicas), "weft/probe")
+		"--replicas", strconv.Itoa(demoReplicas), "weft/probe")
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func Start(tb testing.TB, o Options) *Bed {
 	if o.Client == "" {
 		o.Client = debianClient
 	}
-	dir, err := os.MkdirTemp("", "dockerds-") // short: sockets live below
+	dir, err := os.MkdirTemp("", "dockerds-") //nolint:usetesting // short: sockets live below
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func Start(tb testing.TB, o Options) *Bed {
 	b := &Bed{Lab: l}
 	tb.Cleanup(func() {
 		b.logOnFailure(tb)
-		if err := l.Down(context.Background()); err != nil { //nolint:usetesting // the test's context has ended by now
+		if err := l.Down(context.Background()); err != nil {
 			tb.Errorf("stop dockerd: %v", err)
 		}
 	})
@@ -212,7 +212,7 @@ func (h *Host) Import(name string, archive []byte) {
 }
 
 func (h *Host) docker(in []byte, args []string) (string, error) {
-	cmd := exec.CommandContext(h.tb.Context(), h.client, append([]string{"--host", "unix://" + h.Socket}, args...)...) //nolint:gosec // a test's own
+	cmd := exec.CommandContext(h.tb.Context(), h.client, append([]string{"--host", "unix://" + h.Socket}, args...)...)
 	cmd.Env = append(lab.HostEnv(os.Environ()), "DOCKER_CONFIG="+filepath.Dir(h.Socket))
 	cmd.Stdin = bytes.NewReader(in)
 	out, err := cmd.CombinedOutput()

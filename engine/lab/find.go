@@ -71,7 +71,7 @@ func findInits(labDir string) ([]int, error) {
 // "" otherwise: the command line of a process that has ended is empty.
 func initDir(pid int) string {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	line, err := os.ReadFile(filepath.Join(proc, "cmdline"))
+	line, err := os.ReadFile(filepath.Join(proc, "cmdline")) //nolint:gosec // below /proc
 	if err != nil {
 		return ""
 	}
