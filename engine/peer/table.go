@@ -1,7 +1,7 @@
 package peer
 
 import (
-	"maps"
+	"bytes"
 	"net/netip"
 	"slices"
 
@@ -24,9 +24,9 @@ func newState() State {
 type Table struct {
 	segment model.Segment
 	byID    map[string]model.Peer
-	claims  map[netip.Addr][]string               // endpoint IDs by address, sorted: the first one has it
-	users   map[model.MAC]map[netip.Addr]struct{} // addresses whose endpoint has that MAC
-	local   map[netip.Addr]bool                   // addresses of this node's own endpoints
+	claims  map[netip.Addr][]string    // endpoint IDs by address, sorted: the first one has it
+	users   map[model.MAC][]netip.Addr // addresses whose endpoint has that MAC, sorted
+	local   map[netip.Addr]bool        // addresses of this node's own endpoints
 	want    State
 }
 
@@ -36,7 +36,7 @@ func NewTable(segment model.Segment) *Table {
 		segment: segment,
 		byID:    map[string]model.Peer{},
 		claims:  map[netip.Addr][]string{},
-		users:   map[model.MAC]map[netip.Addr]struct{}{},
+		users:   map[model.MAC][]netip.Addr{},
 		local:   map[netip.Addr]bool{},
 		want:    newState(),
 	}
@@ -66,7 +66,7 @@ func (t *Table) Claimants(addr netip.Addr) []string { return slices.Clone(t.clai
 // it on every node, whatever the order the claims came in; the next one gets
 // it when that one goes. An address that is local here is never remote.
 func (t *Table) Apply(events []model.PeerChange) Changes {
-	touched := map[netip.Addr]bool{}
+	touched := make([]netip.Addr, 0, len(events))
 	for _, e := range events {
 		id := e.Peer.EndpointID
 		if old, ok := t.byID[id]; ok {
@@ -74,11 +74,11 @@ func (t *Table) Apply(events []model.PeerChange) Changes {
 				continue
 			}
 			t.unclaim(old)
-			touched[old.Addr.Addr()] = true
+			touched = append(touched, old.Addr.Addr())
 		}
 		if !e.Delete {
 			t.claim(e.Peer)
-			touched[e.Peer.Addr.Addr()] = true
+			touched = append(touched, e.Peer.Addr.Addr())
 		}
 	}
 	return t.update(touched)
@@ -86,9 +86,9 @@ func (t *Table) Apply(events []model.PeerChange) Changes {
 
 // Set makes peers the whole content of the table and gives the changes.
 func (t *Table) Set(peers []model.Peer) Changes {
-	touched := map[netip.Addr]bool{}
+	touched := make([]netip.Addr, 0, len(t.byID)+len(peers))
 	for _, p := range t.byID {
-		touched[p.Addr.Addr()] = true
+		touched = append(touched, p.Addr.Addr())
 	}
 	clear(t.byID)
 	clear(t.claims)
@@ -97,7 +97,7 @@ func (t *Table) Set(peers []model.Peer) Changes {
 			t.unclaim(old)
 		}
 		t.claim(p)
-		touched[p.Addr.Addr()] = true
+		touched = append(touched, p.Addr.Addr())
 	}
 	return t.update(touched)
 }
@@ -109,7 +109,7 @@ func (t *Table) SetLocal(addr netip.Addr, local bool) Changes {
 	} else {
 		delete(t.local, addr)
 	}
-	return t.update(map[netip.Addr]bool{addr: true})
+	return t.update([]netip.Addr{addr})
 }
 
 func (t *Table) claim(p model.Peer) {
@@ -139,48 +139,63 @@ func (t *Table) holder(a netip.Addr) (model.Peer, bool) {
 }
 
 // update brings want up to date for the addresses and gives the difference.
-func (t *Table) update(touched map[netip.Addr]bool) Changes {
-	var c Changes
-	macs := map[model.MAC]bool{}
-	for _, a := range slices.SortedFunc(maps.Keys(touched), netip.Addr.Compare) {
+func (t *Table) update(touched []netip.Addr) Changes {
+	slices.SortFunc(touched, netip.Addr.Compare)
+	touched = slices.Compact(touched)
+	c := Changes{SetNeigh: make([]Neigh, 0, len(touched))}
+	macs := make([]model.MAC, 0, len(touched))
+	for _, a := range touched {
 		had, hadOne := t.want.Neigh[a]
 		p, hasOne := t.holder(a)
 		if hadOne {
-			delete(t.users[had], a)
-			macs[had] = true
+			t.unuse(had, a)
+			macs = append(macs, had)
 		}
 		if hasOne {
-			if t.users[p.MAC] == nil {
-				t.users[p.MAC] = map[netip.Addr]struct{}{}
-			}
-			t.users[p.MAC][a] = struct{}{}
-			macs[p.MAC] = true
+			t.use(p.MAC, a)
+			macs = append(macs, p.MAC)
 		}
 		if hadOne != hasOne || had != p.MAC {
 			t.setNeigh(&c, a, p.MAC, hasOne)
 		}
 	}
-	for _, m := range slices.SortedFunc(maps.Keys(macs), compareMAC) {
+	slices.SortFunc(macs, compareMAC)
+	for _, m := range slices.Compact(macs) {
 		t.updateMAC(&c, m)
 	}
 	return c
 }
 
+func (t *Table) use(m model.MAC, a netip.Addr) {
+	i, found := slices.BinarySearchFunc(t.users[m], a, netip.Addr.Compare)
+	if !found {
+		t.users[m] = slices.Insert(t.users[m], i, a)
+	}
+}
+
+func (t *Table) unuse(m model.MAC, a netip.Addr) {
+	i, found := slices.BinarySearchFunc(t.users[m], a, netip.Addr.Compare)
+	if found {
+		t.users[m] = slices.Delete(t.users[m], i, i+1)
+	}
+}
+
 // setNeigh records the neighbour entries of endpoint address a.
 func (t *Table) setNeigh(c *Changes, a netip.Addr, mac model.MAC, present bool) {
-	addrs := []netip.Addr{a}
+	t.setOneNeigh(c, a, mac, present)
 	if v6 := t.segment.AddrV6(a); v6.IsValid() {
-		addrs = append(addrs, v6.Addr())
+		t.setOneNeigh(c, v6.Addr(), mac, present)
 	}
-	for _, a := range addrs {
-		if present {
-			t.want.Neigh[a] = mac
-			c.SetNeigh = append(c.SetNeigh, Neigh{a, mac})
-		} else {
-			delete(t.want.Neigh, a)
-			c.DelNeigh = append(c.DelNeigh, a)
-		}
+}
+
+func (t *Table) setOneNeigh(c *Changes, a netip.Addr, mac model.MAC, present bool) {
+	if present {
+		t.want.Neigh[a] = mac
+		c.SetNeigh = append(c.SetNeigh, Neigh{a, mac})
+		return
 	}
+	delete(t.want.Neigh, a)
+	c.DelNeigh = append(c.DelNeigh, a)
 }
 
 // updateMAC records the forwarding entries of a MAC. Should endpoints on
@@ -197,8 +212,7 @@ func (t *Table) updateMAC(c *Changes, m model.MAC) {
 		}
 		return
 	}
-	first := slices.MinFunc(slices.Collect(maps.Keys(t.users[m])), netip.Addr.Compare)
-	p, _ := t.holder(first)
+	p, _ := t.holder(t.users[m][0])
 	if !hadOne || had != p.VTEP {
 		t.want.FDB[m] = p.VTEP
 		c.SetFDB = append(c.SetFDB, FDB{m, p.VTEP})
@@ -209,4 +223,4 @@ func (t *Table) updateMAC(c *Changes, m model.MAC) {
 	}
 }
 
-func compareMAC(a, b model.MAC) int { return slices.Compare(a[:], b[:]) }
+func compareMAC(a, b model.MAC) int { return bytes.Compare(a[:], b[:]) }
