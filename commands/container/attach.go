@@ -105,13 +105,13 @@ func inspectRunning(ctx context.Context, api Inspector, id string) (container.In
 	c, err := api.ContainerInspect(ctx, id)
 	switch {
 	case err != nil:
-		return c, err //nolint:wrapcheck // the daemon's words are the message
+		return c, err
 	case !c.State.Running:
-		return c, errors.New("You cannot attach to a stopped container, start it first") //nolint:staticcheck // ST1005: docker's wording
+		return c, errors.New("You cannot attach to a stopped container, start it first") //nolint:staticcheck,revive // docker's wording
 	case c.State.Paused:
-		return c, errors.New("You cannot attach to a paused container, unpause it first") //nolint:staticcheck // ST1005: docker's wording
+		return c, errors.New("You cannot attach to a paused container, unpause it first") //nolint:staticcheck,revive // docker's wording
 	case c.State.Restarting:
-		return c, errors.New("You cannot attach to a restarting container, wait until it is running") //nolint:staticcheck // ST1005: docker's wording
+		return c, errors.New("You cannot attach to a restarting container, wait until it is running") //nolint:staticcheck,revive // docker's wording
 	}
 	return c, nil
 }
@@ -122,6 +122,6 @@ func nudge(ctx context.Context, env *cmdenv.Env, api Resizer, id string) {
 	width, height := cmdenv.TerminalOf(env.Out).Size()
 	err := api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height + 1), Width: uint(width + 1)}) //nolint:gosec // G115: not negative
 	if err != nil {
-		env.Log().Debug("terminal not resized", "container_id", id, "err", err)
+		env.Log().DebugContext(ctx, "terminal not resized", "container_id", id, "err", err)
 	}
 }

@@ -105,7 +105,7 @@ func (o *createOptions) creation(env *cmdenv.Env, api interface{ DaemonHost() st
 		return creation{}, err
 	}
 	c.config.Env, err = environ.WithProxies(env.ConfigDir(), api.DaemonHost(), c.config.Env)
-	return c, err //nolint:wrapcheck // says what it did
+	return c, err
 }
 
 // create makes a container and gives its ID. A missing image is fetched and
@@ -122,7 +122,7 @@ func create(ctx context.Context, env *cmdenv.Env, api Creator, o *createOptions,
 	}
 	ref, err := reference.ParseAnyReference(c.config.Image)
 	if err != nil {
-		return "", err //nolint:wrapcheck // docker's wording: invalid reference format
+		return "", err
 	}
 	if o.pull == pullAlways {
 		if err := pull(ctx, env, api, c.config.Image, o.platform, o.quiet); err != nil {
@@ -142,7 +142,7 @@ func create(ctx context.Context, env *cmdenv.Env, api Creator, o *createOptions,
 		created, err = api.ContainerCreate(ctx, c.config, c.host, c.networking, platform, o.name)
 	}
 	if err != nil {
-		return "", err //nolint:wrapcheck // the daemon's words are the message
+		return "", err
 	}
 	for _, text := range append(created.Warnings, loopbackDNS(c.host.DNS)...) {
 		fmt.Fprintln(env.Err, "WARNING:", text)

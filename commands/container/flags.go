@@ -187,7 +187,7 @@ func (f *configFlags) creation(image string, args []string) (creation, error) {
 func (f *configFlags) config(image string, args []string, ports nat.PortSet) (*container.Config, error) {
 	env, err := environ.Join(f.envFiles.GetSlice(), f.env.GetSlice())
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the file
+		return nil, err
 	}
 	c := &container.Config{
 		Hostname:     f.hostname,
@@ -220,7 +220,7 @@ func (f *configFlags) config(image string, args []string, ports nat.PortSet) (*c
 func (f *configFlags) hostConfig(bindings nat.PortMap) (*container.HostConfig, error) {
 	restart, err := opts.ParseRestartPolicy(f.restart)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // docker's wording
+		return nil, err
 	}
 	if f.autoRemove && !restart.IsNone() {
 		return nil, errors.New("conflicting options: cannot specify both --restart and --rm")

@@ -51,7 +51,7 @@ func newInspectCommand(env *cmdenv.Env, hook func(*inspectOptions) error) *cobra
 }
 
 func runInspect(ctx context.Context, env *cmdenv.Env, api RawInspector, o *inspectOptions) error {
-	return render.Inspect(env.Out, o.containers, o.format, func(ref string) (any, []byte, error) { //nolint:wrapcheck // render says what it did
-		return api.ContainerInspectWithRaw(ctx, ref, o.size) //nolint:wrapcheck // the daemon's words are the message
+	return render.Inspect(env.Out, o.containers, o.format, func(ref string) (any, []byte, error) {
+		return api.ContainerInspectWithRaw(ctx, ref, o.size)
 	})
 }

@@ -50,6 +50,6 @@ func signalNames() []string { return slices.Sorted(maps.Keys(signal.SignalMap)) 
 
 func runKill(ctx context.Context, env *cmdenv.Env, api Killer, o *killOptions) error {
 	return report(env.Out, o.containers, each(ctx, o.containers, func(ctx context.Context, id string) error {
-		return api.ContainerKill(ctx, id, o.signal) //nolint:wrapcheck // the daemon's words are the message
+		return api.ContainerKill(ctx, id, o.signal)
 	}))
 }

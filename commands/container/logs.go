@@ -72,7 +72,7 @@ func newLogsCommand(env *cmdenv.Env, hook func(*logsOptions) error) *cobra.Comma
 func runLogs(ctx context.Context, env *cmdenv.Env, api logsAPI, o *logsOptions) error {
 	c, err := api.ContainerInspect(ctx, o.container)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	stream, err := api.ContainerLogs(ctx, c.ID, container.LogsOptions{
 		ShowStdout: true,
@@ -85,7 +85,7 @@ func runLogs(ctx context.Context, env *cmdenv.Env, api logsAPI, o *logsOptions) 
 		Details:    o.details,
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	defer stream.Close() //nolint:errcheck // read to its end, or given up
 	if c.Config.Tty {
@@ -93,5 +93,5 @@ func runLogs(ctx context.Context, env *cmdenv.Env, api logsAPI, o *logsOptions) 
 	} else {
 		_, err = stdcopy.StdCopy(env.Out, env.Err, stream)
 	}
-	return err //nolint:wrapcheck // a broken stream has nothing to add
+	return err
 }

@@ -11,7 +11,7 @@ import (
 // parsePlatform reads OS/ARCH[/VARIANT]; nil is the daemon's choice.
 func parsePlatform(s string) (*ocispec.Platform, error) {
 	if s == "" {
-		return nil, nil //nolint:nilnil // no platform asked for is not an error
+		return nil, nil
 	}
 	part := regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 	parts := strings.Split(strings.ToLower(s), "/")

@@ -53,7 +53,7 @@ func newPortCommand(env *cmdenv.Env, hook func(*portOptions) error) *cobra.Comma
 func runPort(ctx context.Context, env *cmdenv.Env, api Inspector, o *portOptions) error {
 	c, err := api.ContainerInspect(ctx, o.container)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	ports := nat.PortMap{}
 	if c.NetworkSettings != nil {
@@ -82,11 +82,11 @@ func bindingsOf(ports nat.PortMap, o *portOptions) ([]string, error) {
 		protocol = "tcp"
 	}
 	if _, err := strconv.ParseUint(number, 10, 16); err != nil {
-		return nil, fmt.Errorf("Error: invalid port (%s): %w", number, err) //nolint:staticcheck // ST1005: docker's wording
+		return nil, fmt.Errorf("Error: invalid port (%s): %w", number, err) //nolint:staticcheck,revive // docker's wording
 	}
 	bindings := ports[nat.Port(number+"/"+protocol)]
 	if len(bindings) == 0 {
-		return nil, fmt.Errorf("Error: No public port '%s' published for %s", o.port, o.container) //nolint:staticcheck // ST1005: docker's wording
+		return nil, fmt.Errorf("Error: No public port '%s' published for %s", o.port, o.container) //nolint:staticcheck,revive // docker's wording
 	}
 	lines := make([]string, 0, len(bindings))
 	for _, b := range bindings {

@@ -20,7 +20,7 @@ func (f *configFlags) ports() (nat.PortSet, nat.PortMap, error) {
 	}
 	ports, bindings, err := nat.ParsePortSpecs(specs)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // docker's wording
+		return nil, nil, err
 	}
 	for _, e := range f.expose.GetSlice() {
 		if err := expose(ports, e); err != nil {
@@ -60,7 +60,7 @@ func expose(ports nat.PortSet, s string) error {
 	for n := first; n <= last; n++ {
 		port, err := nat.NewPort(protocol, strconv.FormatUint(n, 10))
 		if err != nil {
-			return err //nolint:wrapcheck // docker's wording
+			return err
 		}
 		ports[port] = struct{}{}
 	}

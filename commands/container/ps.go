@@ -79,13 +79,13 @@ func runPs(ctx context.Context, env *cmdenv.Env, api Lister, o *psOptions) error
 	request := o.request(format)
 	containers, err := api.ContainerList(ctx, request)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	rows := make([]row, 0, len(containers))
 	for _, c := range containers {
 		rows = append(rows, newRow(c, o.noTrunc, env.Now()))
 	}
-	return list(request.Size).Write(env.Out, format, o.quiet, rows) //nolint:wrapcheck // render says what it did
+	return list(request.Size).Write(env.Out, format, o.quiet, rows)
 }
 
 // request asks for sizes, which cost the daemon much, only if they are shown.

@@ -37,16 +37,16 @@ func checkPull(when string) error {
 func pull(ctx context.Context, env *cmdenv.Env, api Puller, ref, platform string, quiet bool) error {
 	auth, err := registryauth.Encoded(env.ConfigDir(), ref)
 	if err != nil {
-		return err //nolint:wrapcheck // says what it did
+		return err
 	}
 	stream, err := api.ImageCreate(ctx, ref, image.CreateOptions{RegistryAuth: auth, Platform: platform})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	defer stream.Close() //nolint:errcheck // read to its end, or given up
 	out, terminal := env.Err, cmdenv.TerminalOf(env.Err)
 	if quiet {
 		out, terminal = io.Discard, cmdenv.Terminal{}
 	}
-	return jsonmessage.DisplayJSONMessagesStream(stream, out, terminal.FD, terminal.IsTTY, nil) //nolint:wrapcheck // the daemon's words are the message
+	return jsonmessage.DisplayJSONMessagesStream(stream, out, terminal.FD, terminal.IsTTY, nil)
 }

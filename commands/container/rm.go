@@ -68,7 +68,7 @@ func runRemove(ctx context.Context, env *cmdenv.Env, api Remover, o *removeOptio
 		if id == "" {
 			return errors.New("container name cannot be empty")
 		}
-		return api.ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: o.volumes, RemoveLinks: o.link, Force: o.force}) //nolint:wrapcheck // the daemon's words are the message
+		return api.ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: o.volumes, RemoveLinks: o.link, Force: o.force})
 	})
 	var errs []error
 	for i, name := range o.containers {

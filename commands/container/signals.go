@@ -30,7 +30,7 @@ func proxySignals(ctx context.Context, log *slog.Logger, api Killer, id string) 
 				continue
 			}
 			if err := api.ContainerKill(ctx, id, name); err != nil {
-				log.Debug("signal not passed on", "container_id", id, "signal", name, "err", err)
+				log.DebugContext(ctx, "signal not passed on", "container_id", id, "signal", name, "err", err)
 			}
 		}
 	}()
@@ -49,8 +49,7 @@ func forwardedName(s os.Signal) string {
 	if !ok {
 		return ""
 	}
-	switch number {
-	case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG:
+	if number == syscall.SIGCHLD || number == syscall.SIGPIPE || number == syscall.SIGURG {
 		return ""
 	}
 	best := ""

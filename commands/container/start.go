@@ -71,7 +71,7 @@ func startAll(ctx context.Context, env *cmdenv.Env, api Starter, containers []st
 		fmt.Fprintln(env.Out, name)
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("Error: failed to start containers: %s", strings.Join(failed, ", ")) //nolint:staticcheck // ST1005: docker's wording
+		return fmt.Errorf("Error: failed to start containers: %s", strings.Join(failed, ", ")) //nolint:staticcheck,revive // docker's wording
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func startAttached(ctx context.Context, env *cmdenv.Env, api startAPI, o *startO
 	}
 	c, err := api.ContainerInspect(ctx, o.containers[0])
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	ctx = context.WithoutCancel(ctx) // a signal is the container's affair
 	if !c.Config.Tty {

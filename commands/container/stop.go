@@ -65,6 +65,6 @@ func newStopCommand(env *cmdenv.Env, hook func(*stopOptions) error) *cobra.Comma
 
 func runStop(ctx context.Context, env *cmdenv.Env, api Stopper, o *stopOptions) error {
 	return report(env.Out, o.containers, each(ctx, o.containers, func(ctx context.Context, id string) error {
-		return api.ContainerStop(ctx, id, container.StopOptions{Signal: o.signal, Timeout: o.timeout}) //nolint:wrapcheck // the daemon's words are the message
+		return api.ContainerStop(ctx, id, container.StopOptions{Signal: o.signal, Timeout: o.timeout})
 	}))
 }

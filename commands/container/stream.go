@@ -43,7 +43,7 @@ func attach(ctx context.Context, env *cmdenv.Env, api Attacher, id string, tty b
 	}
 	conn, err := api.ContainerAttach(ctx, id, options)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, err
 	}
 	s := &session{conn: conn, tty: tty, terminal: cmdenv.TerminalOf(env.In), keys: detachKeys(env, options.DetachKeys)}
 	if options.Stdin {
@@ -99,7 +99,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 			input = nil // the output is still to come
 		case <-ctx.Done():
-			return ctx.Err() //nolint:wrapcheck // the caller compares
+			return ctx.Err()
 		}
 	}
 }

@@ -37,7 +37,7 @@ func followSize(ctx context.Context, env *cmdenv.Env, api Resizer, id string) (s
 			select {
 			case <-changes:
 				if err := resize(ctx, env, api, id); err != nil {
-					env.Log().Debug("terminal not resized", "container_id", id, "err", err)
+					env.Log().DebugContext(ctx, "terminal not resized", "container_id", id, "err", err)
 				}
 			case <-ctx.Done():
 				return
@@ -64,7 +64,7 @@ func resizePatiently(ctx context.Context, env *cmdenv.Env, api Resizer, id strin
 			return
 		}
 	}
-	env.Log().Debug("terminal keeps its default size", "container_id", id)
+	env.Log().DebugContext(ctx, "terminal keeps its default size", "container_id", id)
 }
 
 func resize(ctx context.Context, env *cmdenv.Env, api Resizer, id string) error {
@@ -72,5 +72,5 @@ func resize(ctx context.Context, env *cmdenv.Env, api Resizer, id string) error 
 	if width <= 0 || height <= 0 {
 		return nil
 	}
-	return api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height), Width: uint(width)}) //nolint:wrapcheck // only logged
+	return api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height), Width: uint(width)}) //nolint:gosec // G115: positive
 }

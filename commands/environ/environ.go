@@ -23,7 +23,7 @@ func Key(v string) string {
 func Join(files, given []string) ([]string, error) {
 	all, err := opts.ReadKVEnvStrings(files, given)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the file
+		return nil, err
 	}
 	last := make(map[string]int, len(all))
 	for i, v := range all {

@@ -28,7 +28,7 @@ const (
 func Encoded(configDir, image string) (string, error) {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
-		return "", err //nolint:wrapcheck // docker's wording: invalid reference format
+		return "", err
 	}
 	cfg, err := config.Load(configDir)
 	if err != nil {

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,12 +48,14 @@ func Ellipsis(s string, width int) string {
 	}
 }
 
-// Labels gives labels as key=value pairs in order of keys.
+// Labels gives labels as key=value pairs, the pairs in order, as Docker's
+// client sorts them.
 func Labels(labels map[string]string) string {
 	pairs := make([]string, 0, len(labels))
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		pairs = append(pairs, key+"="+labels[key])
+	for key, value := range labels {
+		pairs = append(pairs, key+"="+value)
 	}
+	slices.Sort(pairs)
 	return strings.Join(pairs, ",")
 }
 

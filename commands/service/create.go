@@ -108,7 +108,7 @@ func runCreate(ctx context.Context, env *cmdenv.Env, api createAPI, o *createOpt
 	}
 	created, err := api.ServiceCreate(ctx, spec, options)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	printWarnings(env.Err, created.Warnings)
 	fmt.Fprintln(env.Out, created.ID)

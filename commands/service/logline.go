@@ -24,7 +24,7 @@ const (
 // logWriter puts the task's name before each log line. It counts on being
 // given whole lines, as stdcopy does.
 type logWriter struct {
-	ctx     context.Context //nolint:containedctx // Write has no argument for it
+	ctx     context.Context
 	options *logsOptions
 	namer   *taskNamer
 	out     io.Writer
@@ -60,7 +60,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		extra = strings.Join(details, ",") + " "
 	}
 	if _, err := fmt.Fprintf(w.out, "%s%s    | %s%s", stamp, name, extra, parts[1]); err != nil {
-		return 0, err //nolint:wrapcheck // an io.Writer's error passes as it is
+		return 0, err
 	}
 	return len(line), nil
 }
@@ -132,7 +132,7 @@ func (n *taskNamer) name(ctx context.Context, o logOrigin) (string, error) {
 	}
 	t, _, err := n.api.TaskInspectWithRaw(ctx, o.task)
 	if err != nil {
-		return "", err //nolint:wrapcheck // the daemon's words are the message
+		return "", err
 	}
 	slot := strconv.Itoa(t.Slot)
 	name := n.names.Service(ctx, o.service) + "." + slot

@@ -98,21 +98,21 @@ func runLogs(ctx context.Context, env *cmdenv.Env, api logsAPI, o *logsOptions) 
 		Details:    o.details || !o.raw, // the details say which task a line is from
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	defer stream.Close() //nolint:errcheck // read to its end, or given up
 	stdout, stderr := env.Out, env.Err
 	switch {
 	case source.tty:
 		_, err = io.Copy(stdout, stream)
-		return err //nolint:wrapcheck // a broken stream has nothing to add
+		return err
 	case !o.raw:
 		namer := newTaskNamer(api, o, source.digits)
 		stdout = &logWriter{ctx: ctx, options: o, namer: namer, out: stdout}
 		stderr = &logWriter{ctx: ctx, options: o, namer: namer, out: stderr}
 	}
 	_, err = stdcopy.StdCopy(stdout, stderr, stream)
-	return err //nolint:wrapcheck // a broken stream has nothing to add
+	return err
 }
 
 // findLog looks for a service and then for a task of that name or ID.
@@ -122,14 +122,14 @@ func findLog(ctx context.Context, api logsAPI, target string) (logSource, error)
 		return serviceLog(api, service), nil
 	}
 	if !errdefs.IsNotFound(err) {
-		return logSource{}, err //nolint:wrapcheck // the daemon's words are the message
+		return logSource{}, err
 	}
 	t, _, err := api.TaskInspectWithRaw(ctx, target)
 	switch {
 	case errdefs.IsNotFound(err):
 		return logSource{}, fmt.Errorf("no such task or service: %s", target)
 	case err != nil:
-		return logSource{}, err //nolint:wrapcheck // the daemon's words are the message
+		return logSource{}, err
 	}
 	source := logSource{open: api.TaskLogs, digits: len(strconv.Itoa(t.Slot))}
 	if c := t.Spec.ContainerSpec; c != nil {

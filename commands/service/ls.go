@@ -66,7 +66,7 @@ func newListCommand(env *cmdenv.Env, hook func(*listOptions) error) *cobra.Comma
 func runList(ctx context.Context, env *cmdenv.Env, api listAPI, o *listOptions) error {
 	services, err := api.ServiceList(ctx, swarm.ServiceListOptions{Filters: o.filter.Value(), Status: !o.quiet})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	if !o.quiet {
 		if err := countTasks(ctx, api, services); err != nil {
@@ -82,7 +82,7 @@ func runList(ctx context.Context, env *cmdenv.Env, api listAPI, o *listOptions) 
 	for _, s := range services {
 		rows = append(rows, newRow(s))
 	}
-	return list().Write(env.Out, format, o.quiet, rows) //nolint:wrapcheck // render says what it did
+	return list().Write(env.Out, format, o.quiet, rows)
 }
 
 // countTasks fills in how many tasks run for daemons before API 1.41, which do
@@ -106,11 +106,11 @@ func countTasks(ctx context.Context, api taskCounter, services []swarm.Service) 
 	}
 	tasks, err := api.TaskList(ctx, swarm.TaskListOptions{Filters: wanted})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	nodes, err := api.NodeList(ctx, swarm.NodeListOptions{})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	down := map[string]bool{}
 	for _, n := range nodes {

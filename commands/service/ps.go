@@ -73,7 +73,7 @@ func runPs(ctx context.Context, env *cmdenv.Env, api psAPI, o *psOptions) error 
 	}
 	tasks, err := api.TaskList(ctx, swarm.TaskListOptions{Filters: wanted})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	style := task.Style{Format: o.format, Quiet: o.quiet, Full: o.noTrunc || o.quiet, Now: env.Now()}
 	if style.Format == "" && !o.quiet {
@@ -97,11 +97,11 @@ func addServices(ctx context.Context, api Lister, wanted filters.Args, services 
 	}
 	byID, err := api.ServiceList(ctx, swarm.ServiceListOptions{Filters: ids})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, err
 	}
 	byName, err := api.ServiceList(ctx, swarm.ServiceListOptions{Filters: names})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, err
 	}
 	var absent []error
 	for _, s := range services {
@@ -152,7 +152,7 @@ func resolveSelf(ctx context.Context, api psAPI, wanted filters.Args) error {
 	}
 	info, err := api.Info(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	if info.Swarm.NodeID == "" {
 		return errors.New("node ID not found in /info")

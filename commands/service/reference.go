@@ -33,7 +33,7 @@ func resolveSecrets(ctx context.Context, api SecretLister, refs []*swarm.SecretR
 	}
 	found, err := api.SecretList(ctx, swarm.SecretListOptions{Filters: names})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, err
 	}
 	ids := make(map[string]string, len(found))
 	for _, s := range found {
@@ -75,7 +75,7 @@ func resolveConfigs(ctx context.Context, api ConfigLister, refs []*swarm.ConfigR
 	}
 	found, err := api.ConfigList(ctx, swarm.ConfigListOptions{Filters: names})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, err
 	}
 	ids := make(map[string]string, len(found))
 	for _, c := range found {

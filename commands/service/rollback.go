@@ -51,11 +51,11 @@ func newRollbackCommand(env *cmdenv.Env, hook func(*rollbackOptions) error) *cob
 func runRollback(ctx context.Context, env *cmdenv.Env, api rollbackAPI, o *rollbackOptions) error {
 	service, _, err := api.ServiceInspectWithRaw(ctx, o.service, swarm.ServiceInspectOptions{})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	response, err := api.ServiceUpdate(ctx, service.ID, service.Version, service.Spec, swarm.ServiceUpdateOptions{Rollback: "previous"})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	printWarnings(env.Err, response.Warnings)
 	fmt.Fprintln(env.Out, o.service)

@@ -93,7 +93,7 @@ func scaleOne(ctx context.Context, api rollbackAPI, t scaleTarget) (warnings []s
 	}
 	service, _, err := api.ServiceInspectWithRaw(ctx, t.service, swarm.ServiceInspectOptions{})
 	if err != nil {
-		return nil, 0, err //nolint:wrapcheck // the daemon's words are the message
+		return nil, 0, err
 	}
 	switch mode := service.Spec.Mode; {
 	case mode.Replicated != nil:
@@ -104,5 +104,5 @@ func scaleOne(ctx context.Context, api rollbackAPI, t scaleTarget) (warnings []s
 		return nil, 0, errors.New("scale can only be used with replicated or replicated-job mode")
 	}
 	response, err := api.ServiceUpdate(ctx, service.ID, service.Version, service.Spec, swarm.ServiceUpdateOptions{})
-	return response.Warnings, replicas, err //nolint:wrapcheck // the daemon's words are the message
+	return response.Warnings, replicas, err
 }

@@ -191,7 +191,7 @@ func (h *healthFlags) config() (*container.HealthConfig, error) {
 	case h.disabled:
 		return &container.HealthConfig{Test: []string{"NONE"}}, nil
 	case !given:
-		return nil, nil //nolint:nilnil // no health settings is a valid answer, not an error
+		return nil, nil
 	}
 	if h.cmd != "" {
 		cfg.Test = []string{"CMD-SHELL", h.cmd}

@@ -154,7 +154,7 @@ func (o *updateOptions) removals() []removal {
 func runUpdate(ctx context.Context, env *cmdenv.Env, api updateAPI, o *updateOptions) error {
 	service, _, err := api.ServiceInspectWithRaw(ctx, o.service, swarm.ServiceInspectOptions{})
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	options, err := o.prepare(ctx, env, api, &service.Spec)
 	if err != nil {
@@ -162,7 +162,7 @@ func runUpdate(ctx context.Context, env *cmdenv.Env, api updateAPI, o *updateOpt
 	}
 	response, err := api.ServiceUpdate(ctx, service.ID, service.Version, service.Spec, options)
 	if err != nil {
-		return err //nolint:wrapcheck // the daemon's words are the message
+		return err
 	}
 	printWarnings(env.Err, response.Warnings)
 	fmt.Fprintln(env.Out, o.service)

@@ -69,7 +69,7 @@ func newEventsCommand(env *cmdenv.Env, hook func(*eventsOptions) error) *cobra.C
 // exist is refused before the first event; nil is the default form.
 func eventTemplate(format string) (*template.Template, error) {
 	if format == "" {
-		return nil, nil //nolint:nilnil // no template is a valid answer
+		return nil, nil
 	}
 	const problem = "Error parsing format: "
 	tmpl, err := parseFormat(format, problem)
@@ -98,7 +98,7 @@ func runEvents(ctx context.Context, out io.Writer, api Streamer, o *eventsOption
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
-			return err //nolint:wrapcheck // the daemon's words are the message
+			return err
 		}
 	}
 }

@@ -29,5 +29,5 @@ func parseFormat(format, problem string) (*template.Template, error) {
 func writeFormat(out io.Writer, tmpl *template.Template, value any) error {
 	err := tmpl.Execute(out, value)
 	fmt.Fprintln(out)
-	return err //nolint:wrapcheck // names the template
+	return err
 }

@@ -84,12 +84,12 @@ func newReport(env *cmdenv.Env) *report {
 func (r *report) ask(ctx context.Context, env *cmdenv.Env) error {
 	api, err := env.Client(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // names the engine and the fix
+		return err
 	}
 	r.ClientInfo.APIVersion = api.ClientVersion()
 	engine, err := env.Engine(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // names the engine
+		return err
 	}
 	r.Engine = newEngineFound(engine)
 	r.read(ctx, api)

@@ -30,7 +30,7 @@ type inspectOptions struct {
 
 // inspectAPI is what `inspect` asks of the daemon, a method for each kind of
 // object.
-type inspectAPI interface { //nolint:interfacebloat // one per kind of object
+type inspectAPI interface {
 	Informer
 	ContainerInspectWithRaw(ctx context.Context, id string, size bool) (container.InspectResponse, []byte, error)
 	ImageInspectWithRaw(ctx context.Context, id string) (image.InspectResponse, []byte, error)
@@ -137,7 +137,7 @@ func (o *inspectOptions) check(typeGiven bool) error {
 
 func runInspect(ctx context.Context, env *cmdenv.Env, api inspectAPI, o *inspectOptions) error {
 	s := &searcher{api: api, errOut: env.Err, options: o}
-	return render.Inspect(env.Out, o.refs, o.format, func(ref string) (any, []byte, error) { //nolint:wrapcheck // render says what it did
+	return render.Inspect(env.Out, o.refs, o.format, func(ref string) (any, []byte, error) {
 		return s.find(ctx, ref)
 	})
 }
@@ -165,7 +165,7 @@ func (s *searcher) find(ctx context.Context, ref string) (any, []byte, error) {
 		}
 		return value, raw, err
 	}
-	return nil, nil, fmt.Errorf("Error: No such object: %s", ref) //nolint:staticcheck // ST1005: docker's wording
+	return nil, nil, fmt.Errorf("Error: No such object: %s", ref) //nolint:staticcheck,revive // docker's wording
 }
 
 // notOfKind reports errors that leave it open that ref is something else.

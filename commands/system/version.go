@@ -76,7 +76,7 @@ func fetchVersions(ctx context.Context, env *cmdenv.Env) (versions, error) {
 	if err != nil {
 		v := versions{Client: newClientVersion(env, "")}
 		v.Client.APIVersion = v.Client.DefaultAPIVersion
-		return v, err //nolint:wrapcheck // names the engine and the fix
+		return v, err
 	}
 	return askVersions(ctx, env, api)
 }
@@ -85,7 +85,7 @@ func askVersions(ctx context.Context, env *cmdenv.Env, api versionAPI) (versions
 	v := versions{Client: newClientVersion(env, api.ClientVersion())}
 	server, err := api.ServerVersion(ctx)
 	if err != nil {
-		return v, err //nolint:wrapcheck // the daemon's words are the message
+		return v, err
 	}
 	at := slices.IndexFunc(server.Components, isEngine)
 	if at < 0 {
@@ -133,7 +133,7 @@ func writeVersions(out io.Writer, v versions) error {
 	if v.Server != nil {
 		writeServer(w, *v.Server)
 	}
-	return w.Flush() //nolint:wrapcheck // an io.Writer's error passes as it is
+	return w.Flush()
 }
 
 func writeServer(w io.Writer, s types.Version) {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/swarm"
 
+	"weft/commands/imageref"
 	"weft/commands/render"
 )
 
@@ -92,7 +92,10 @@ func newRow(t swarm.Task, style Style) *taskContext {
 		Ports:        ports(t.Status.PortStatus.Ports),
 	}
 	if t.Spec.ContainerSpec != nil {
-		r.Image = image(t.Spec.ContainerSpec.Image, style.Full)
+		r.Image = t.Spec.ContainerSpec.Image
+		if !style.Full {
+			r.Image = imageref.Short(r.Image)
+		}
 	}
 	const errorWidth = 30 // as Docker cuts it
 	if r.Error = t.Status.Err; !style.Full {
@@ -102,26 +105,6 @@ func newRow(t swarm.Task, style Style) *taskContext {
 		r.Error = `"` + r.Error + `"`
 	}
 	return r
-}
-
-// image leaves out the digest of an image that has a tag.
-func image(name string, full bool) string {
-	if full {
-		return name
-	}
-	ref, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return name
-	}
-	tagged, ok := ref.(reference.NamedTagged)
-	if !ok {
-		return name
-	}
-	short, err := reference.WithTag(reference.TrimNamed(tagged), tagged.Tag())
-	if err != nil {
-		return name
-	}
-	return reference.FamiliarString(short)
 }
 
 func ports(list []swarm.PortConfig) string {

@@ -101,7 +101,7 @@ func (w *Watcher) interrupted(serviceID string) {
 func (w *Watcher) round(ctx context.Context, serviceID string) (done bool, err error) {
 	service, _, err := w.API.ServiceInspectWithRaw(ctx, serviceID, swarm.ServiceInspectOptions{})
 	if err != nil {
-		return false, err //nolint:wrapcheck // the daemon's words are the message
+		return false, err
 	}
 	if w.view == nil {
 		if w.view, err = newView(service, w.Board); err != nil {
@@ -142,11 +142,11 @@ func (w *Watcher) read(ctx context.Context, service swarm.Service) (snapshot, er
 		filters.Arg("service", service.ID), filters.Arg("_up-to-date", "true"),
 	)})
 	if err != nil {
-		return snapshot{}, err //nolint:wrapcheck // the daemon's words are the message
+		return snapshot{}, err
 	}
 	nodes, err := w.API.NodeList(ctx, swarm.NodeListOptions{})
 	if err != nil {
-		return snapshot{}, err //nolint:wrapcheck // the daemon's words are the message
+		return snapshot{}, err
 	}
 	active := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
