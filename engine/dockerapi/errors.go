@@ -2,6 +2,7 @@ package dockerapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/containerd/errdefs"
@@ -10,8 +11,7 @@ import (
 // statusOf gives the HTTP status of an error by its class, as
 // api/server/httpstatus does: the outermost class decides.
 func statusOf(err error) int {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if errors.Is(err, tooLarge{}) {
 		return http.StatusRequestEntityTooLarge
 	}
 	resolved := errdefs.Resolve(err)
@@ -51,3 +51,8 @@ func (notModified) Error() string { return "not modified" }
 
 // NotModified gives the class.
 func (notModified) NotModified() {}
+
+// tooLarge is the refusal of a body of more than maxBody bytes.
+type tooLarge struct{}
+
+func (tooLarge) Error() string { return fmt.Sprintf("request body larger than %d bytes", maxBody) }

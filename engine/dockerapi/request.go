@@ -3,7 +3,6 @@ package dockerapi
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -112,10 +111,12 @@ func (r *request) decode(out any) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
-	dec := json.NewDecoder(r.Body)
+	body := &io.LimitedReader{R: r.Body, N: maxBody + 1}
+	dec := json.NewDecoder(body)
 	switch err := dec.Decode(out); {
-	case errors.As(err, new(*http.MaxBytesError)):
-		return fmt.Errorf("request body larger than %d bytes: %w", maxBody, err)
+	case body.N == 0:
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
+		return tooLarge{}
 	case errors.Is(err, io.EOF):
 		return fault.Invalid("invalid JSON: got EOF while reading request body")
 	case err != nil:

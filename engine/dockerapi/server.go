@@ -30,6 +30,10 @@ const weftVersion = "1"
 // service with some thousand environment variables.
 const maxBody = 4 << 20
 
+// maxDrain is how much of a body that is too large is still read: a client
+// that can't send all of it does not read the answer either.
+const maxDrain = 16 * maxBody
+
 // Config is what New needs.
 type Config struct {
 	Backends
@@ -87,7 +91,6 @@ func (s *Server) serve(rt *route, w *response, r *request) error {
 	if rt.handle == nil {
 		return fault.Unsupported("%s", rt.note)
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	return rt.handle(s, w, r)
 }
 

@@ -127,7 +127,7 @@ func TestBodies(t *testing.T) {
 	b.refused("POST", path, `{invalid json`, 400, "invalid JSON: invalid character 'i' looking for beginning of object key string")
 	b.refused("POST", path, ` `, 400, "invalid JSON: got EOF while reading request body")
 	b.refused("POST", path, `{"Name":"a"} and more`, 400, "unexpected content after JSON")
-	b.refused("POST", path, `{"Name":"`+strings.Repeat("x", 5<<20)+`"}`, 413, "request body larger than 4194304 bytes: http: request body too large")
+	b.refused("POST", path, `{"Name":"`+strings.Repeat("x", 5<<20)+`"}`, 413, "request body larger than 4194304 bytes")
 	b.refused("POST", "/containers/create", "", 400, "invalid JSON: got EOF while reading request body")
 	b.refused("POST", "/containers/create", "{}", 400, "config cannot be empty in order to create a container")
 	b.refused("GET", "/networks?filters=%zz", "", 400, `invalid URL escape "%zz"`)

@@ -240,7 +240,9 @@ func (b containerBackend) Wait(ctx context.Context, name string, cond dockerapi.
 		return model.ExitStatus{}, err
 	}
 	first := c.exits
+	e.waiting++
 	e.mu.Unlock()
+	defer e.count(&e.waiting, -1)
 	registered()
 	for {
 		e.mu.Lock()

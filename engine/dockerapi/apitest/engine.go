@@ -42,6 +42,8 @@ type Engine struct {
 	networks   []network.Inspect
 	subnets    int
 	containers map[string]*container
+	attached   int
+	waiting    int
 	panics     bool
 	events     events
 

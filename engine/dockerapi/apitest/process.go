@@ -84,7 +84,9 @@ func (b containerBackend) Attach(ctx context.Context, name string, opts dockerap
 	if opts.Logs {
 		from = 0
 	}
+	e.attached++
 	e.mu.Unlock()
+	defer e.count(&e.attached, -1)
 	if err := attached(); err != nil {
 		return err
 	}
@@ -109,6 +111,27 @@ func (b containerBackend) Attach(ctx context.Context, name string, opts dockerap
 		_, err := io.WriteString(w, o.data)
 		return err
 	})
+}
+
+// count adds to a number of what goes on.
+func (e *Engine) count(n *int, by int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	*n += by
+}
+
+// Attached is how many clients are attached to containers.
+func (e *Engine) Attached() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.attached
+}
+
+// Waiting is how many clients wait for containers.
+func (e *Engine) Waiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.waiting
 }
 
 // follow hands over what is written from the given chunk on, until the
