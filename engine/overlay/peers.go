@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"weft/engine/model"
-	"weft/engine/peer"
 )
 
 // ApplyPeers takes events of the network's peer table in; the last one of an
@@ -117,18 +116,4 @@ func (d *Driver) reportRivals(n *network, s *segment, changes []model.PeerChange
 				"peer_addr", a, "endpoint_id", ids[0], "passed_over", ids[1:])
 		}
 	}
-}
-
-// Peers gives the network's remote endpoints as this node reaches them, for
-// reports.
-func (d *Driver) Peers(networkID string) []peer.FDB {
-	n := d.lock(networkID)
-	defer d.unlock(networkID, n)
-	var out []peer.FDB
-	for _, s := range n.segments {
-		for mac, vtep := range s.table.Want().FDB {
-			out = append(out, peer.FDB{MAC: mac, VTEP: vtep})
-		}
-	}
-	return out
 }

@@ -45,10 +45,6 @@ func NewTable(segment model.Segment) *Table {
 // Want gives the entries the device should have. It belongs to the table.
 func (t *Table) Want() State { return t.want }
 
-// Len gives the number of endpoints in the table, rivals for one address
-// counted each.
-func (t *Table) Len() int { return len(t.byID) }
-
 // Get gives the endpoint of that ID.
 func (t *Table) Get(endpointID string) (model.Peer, bool) {
 	p, ok := t.byID[endpointID]

@@ -162,7 +162,7 @@ func TestTableAgainstDiff(t *testing.T) {
 			t.Fatalf("seed %d: %s", seed, text(c))
 		}
 		patch(have, table.Set(nil))
-		if len(have.FDB)+len(have.Ports)+len(have.Neigh) != 0 || table.Len() != 0 {
+		if len(have.FDB)+len(have.Ports)+len(have.Neigh) != 0 || len(table.byID) != 0 {
 			t.Fatalf("seed %d: Set(nil) left %+v", seed, have)
 		}
 	}
