@@ -1,0 +1,117 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Answer is what the HTTP server tells about a request: who served it and
+// whose address it saw.
+type Answer struct {
+	Hostname string `json:"hostname"`
+	Client   string `json:"client"` // address and port the request came from
+	Server   string `json:"server"` // address and port it came to
+	Method   string `json:"method"`
+	Host     string `json:"host"`
+	Path     string `json:"path"`
+}
+
+// udpSize is the largest UDP payload over IPv4.
+const udpSize = 65507
+
+func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
+	page := fs.String("http", ":80", "address to serve HTTP on")
+	echo := fs.String("echo", ":7", "address to echo TCP and UDP on")
+	if _, err := parse(fs, args, 0, 0); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	web, err := lc.Listen(ctx, "tcp", *page)
+	if err != nil {
+		return err
+	}
+	tcp, err := lc.Listen(ctx, "tcp", *echo)
+	if err != nil {
+		return errors.Join(err, web.Close())
+	}
+	// One socket for both families, bound to the wildcard address: the server
+	// that source addresses go wrong with first.
+	udp, err := lc.ListenPacket(ctx, "udp", *echo)
+	if err != nil {
+		return errors.Join(err, web.Close(), tcp.Close())
+	}
+	fmt.Fprintf(s.out, "probe: HTTP on %s, echo on tcp and udp %s\n", web.Addr(), tcp.Addr()) //nolint:errcheck // nobody is there to tell
+	srv := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = srv.Serve(web) })
+	parts.Go(func() { echoTCP(ctx, tcp) })
+	parts.Go(func() { echoUDP(udp) })
+	<-ctx.Done()
+	err = errors.Join(srv.Close(), tcp.Close(), udp.Close())
+	parts.Wait()
+	return err
+}
+
+func handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }) //nolint:errcheck // the client is gone
+	mux.HandleFunc("/reach", func(w http.ResponseWriter, r *http.Request) {
+		var to []string
+		if q := r.URL.Query().Get("to"); q != "" {
+			to = strings.Split(q, ",")
+		}
+		writeJSON(w, reachAll(r.Context(), to, reachTimeout))
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		name, _ := os.Hostname()
+		a := Answer{Hostname: name, Client: r.RemoteAddr, Method: r.Method, Host: r.Host, Path: r.URL.Path}
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			a.Server = local.String()
+		}
+		writeJSON(w, a)
+	})
+	return mux
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client is gone
+}
+
+func echoTCP(ctx context.Context, l net.Listener) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conns.Go(func() {
+			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+			defer stop()
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		})
+	}
+}
+
+func echoUDP(c net.PacketConn) {
+	buf := make([]byte, udpSize)
+	for {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		_, _ = c.WriteTo(buf[:n], from)
+	}
+}

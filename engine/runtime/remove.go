@@ -1,0 +1,132 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"weft/engine/fault"
+)
+
+// quitTimeout is how long a shim may take to kill its process and leave before
+// it is killed itself.
+const quitTimeout = 5 * time.Second
+
+// Remove kills what runs in a container and removes all there is of it, its
+// log included. Whoever is attached or waits is let go.
+func (r *Runtime) Remove(ctx context.Context, id string) error {
+	defer r.lock(id)()
+	if err := r.exists(id); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.dropPending(id)
+	if err := r.endShim(ctx, id); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	// A crash on the way must leave a whole container or none.
+	grave := filepath.Join(r.cfg.Dir, tmpPrefix+id)
+	if err := os.Rename(r.bundleDir(id), grave); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	if err := os.RemoveAll(grave); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	return nil
+}
+
+// endShim ends the shim of a container, if there is one, with the process, and
+// removes the run directory.
+func (r *Runtime) endShim(ctx context.Context, id string) error {
+	run := r.runDir(id)
+	var procs procsRecord
+	if err := readRecord(filepath.Join(run, fileProcs), &procs); err != nil {
+		return err
+	}
+	if procs.Shim.Pid != 0 {
+		// Asked, it brings the log and the exit status to an end.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTimeout)
+		_, err := r.call(ctx, id, request{Op: opQuit}) // no reply but the end
+		cancel()
+		if err != nil && !errors.Is(err, errNoShim) {
+			r.cfg.Log.Warn("shim does not quit, killing it", "container_id", id, "err", err)
+		}
+	}
+	for _, p := range []procID{procs.Shim, procs.Init} {
+		if p.Pid == 0 {
+			continue
+		}
+		if err := p.end(); err != nil {
+			return fmt.Errorf("end process %d: %w", p.Pid, err)
+		}
+	}
+	return os.RemoveAll(run)
+}
+
+// List gives the IDs of all containers, sorted.
+func (r *Runtime) List(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(r.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	return containers(entries), nil
+}
+
+func containers(entries []fs.DirEntry) []string {
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && idForm.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids
+}
+
+// Sweep removes every container that keep does not name, and what a crash left
+// half made. It must not run beside Create.
+func (r *Runtime) Sweep(ctx context.Context, keep map[string]bool) error {
+	bundles, err := os.ReadDir(r.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("sweep containers: %w", err)
+	}
+	runs, err := os.ReadDir(r.cfg.RunDir)
+	if err != nil {
+		return fmt.Errorf("sweep containers: %w", err)
+	}
+	var errs []error
+	have := containers(bundles)
+	for _, id := range have {
+		if keep[id] {
+			continue
+		}
+		if err := r.Remove(ctx, id); err != nil && !errors.Is(err, ctx.Err()) {
+			errs = append(errs, err)
+		}
+		r.cfg.Log.Info("orphaned container removed", "container_id", id)
+	}
+	for _, id := range containers(runs) {
+		if !slices.Contains(have, id) {
+			errs = append(errs, r.endShim(ctx, id))
+		}
+	}
+	for _, e := range bundles {
+		if strings.HasPrefix(e.Name(), tmpPrefix) {
+			errs = append(errs, os.RemoveAll(filepath.Join(r.cfg.Dir, e.Name())))
+		}
+	}
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return fault.Internal("sweep containers: %w", err)
+	}
+	return nil
+}
