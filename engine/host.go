@@ -150,8 +150,10 @@ func (h *host) TerminateTask(ctx context.Context, taskID string) error {
 	return ignoreNotFound(h.e.workload.TerminateTask(ctx, taskID))
 }
 
+// RemoveTask goes on when the agent that asked for it ends: it then asks for
+// every task's removal and does not wait.
 func (h *host) RemoveTask(ctx context.Context, taskID string) error {
-	return h.e.workload.RemoveTask(ctx, taskID)
+	return h.e.workload.RemoveTask(context.WithoutCancel(ctx), taskID)
 }
 
 func (h *host) TaskStatus(_ context.Context, taskID string) (control.TaskStatus, bool) {

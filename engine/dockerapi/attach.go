@@ -32,9 +32,9 @@ func (s *Server) containerAttach(w *response, r *request) error {
 		return err
 	}
 	tty := c.Spec.Process.TTY
-	// net/http does not watch a connection it gave away: the watcher in hijacked
-	// ends the context then.
-	ctx, cancel := context.WithCancel(r.Context())
+	// The request's own context ends with the client's input, the watch of the
+	// connection ends this one when the client goes.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
 	conn := &hijacked{ready: make(chan struct{}), cancel: cancel}
 	defer conn.close()

@@ -207,6 +207,26 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// The input may end before the process has begun: docker's CLI attaches first.
+func TestAttachOutlivesItsInput(t *testing.T) {
+	b := newBed(t)
+	b.ok("POST", "/containers/create?name=out", body(t, object{"Image": "weft/probe", "Cmd": []string{"echo", "late"}, "OpenStdin": true, "HostConfig": object{"NetworkMode": "none"}}))
+	h, err := b.docker("").ContainerAttach(t.Context(), "out", container.AttachOptions{Stream: true, Stdin: true, Stdout: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	b.ok("GET", "/_ping", "")
+	b.ok("POST", "/containers/out/start", "")
+	var out bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, io.Discard, h.Reader); err != nil || out.String() != "late\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
 func TestAttachToATerminal(t *testing.T) {
 	b := newBed(t)
 	h := attached(t, b, "", true)

@@ -94,21 +94,14 @@ func (m *Manager) StopStandalone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := make(chan error, len(all))
-	n := 0
+	var running []string
 	for _, rec := range all {
-		if rec.State != model.StateRunning || rec.Spec.Service != nil {
-			continue
+		if rec.State == model.StateRunning && rec.Spec.Service == nil {
+			running = append(running, rec.ID)
 		}
-		n++
-		go func() { // owned by this call, which waits for it below
-			_, err := m.Stop(ctx, rec.ID, "", nil)
-			errs <- err
-		}()
 	}
-	var joined error
-	for range n {
-		joined = errors.Join(joined, <-errs)
-	}
-	return joined
+	return each(running, func(id string) error {
+		_, err := m.Stop(ctx, id, "", nil)
+		return err
+	})
 }

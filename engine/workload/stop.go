@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/sys/signal"
 
 	"weft/engine/fault"
@@ -56,16 +57,26 @@ func (m *Manager) stop(ctx context.Context, c *container, sig string, grace *tim
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		m.publish(rec, "kill", map[string]string{"signal": "9"})
-		if err := m.Runtime.Signal(ctx, rec.ID, syscall.SIGKILL); err != nil && m.snapshot(c).State == model.StateRunning {
-			return false, err
-		}
-		if err := m.awaitEnd(ctx, c, -1); err != nil {
+		if err := m.kill(ctx, c); err != nil {
 			return false, err
 		}
 	}
 	m.publish(rec, "stop", nil)
 	return true, nil
+}
+
+// kill sends SIGKILL and waits for the end. A process that has ended by itself
+// meanwhile is as good.
+func (m *Manager) kill(ctx context.Context, c *container) error {
+	rec := m.snapshot(c)
+	if rec.State != model.StateRunning {
+		return nil
+	}
+	m.publish(rec, "kill", map[string]string{"signal": "9"})
+	if err := m.Runtime.Signal(ctx, rec.ID, syscall.SIGKILL); err != nil && !errdefs.IsConflict(err) {
+		return err
+	}
+	return m.awaitEnd(ctx, c, -1)
 }
 
 var errGraceOver = errors.New("grace period over")
@@ -138,14 +149,11 @@ func (m *Manager) Remove(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	rec := m.snapshot(c)
-	if rec.State == model.StateRunning {
-		if !force {
-			return fault.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+rec.Spec.Name)
-		}
-		if err := m.Kill(ctx, rec.ID, ""); err != nil && m.snapshot(c).State == model.StateRunning {
-			return err
-		}
+	if rec := m.snapshot(c); rec.State == model.StateRunning && !force {
+		return fault.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+rec.Spec.Name)
+	}
+	if err := m.kill(ctx, c); err != nil {
+		return err
 	}
 	c.op.Lock()
 	defer c.op.Unlock()

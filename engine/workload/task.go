@@ -77,19 +77,18 @@ func (m *Manager) TerminateTask(ctx context.Context, taskID string) error {
 	if err != nil {
 		return err
 	}
-	err = m.Kill(ctx, m.snapshot(c).ID, "")
-	if errdefs.IsConflict(err) {
-		return nil // it ended by itself
-	}
-	return err
+	return m.kill(ctx, c)
 }
 
-// RemoveTask removes the container of a task, killing it if need be. A task
-// that is not here is no error.
+// RemoveTask removes the container of a task, stopping it as its spec says if
+// it runs. A task that is not here is no error.
 func (m *Manager) RemoveTask(ctx context.Context, taskID string) error {
 	c, err := m.task(taskID)
 	if err != nil {
 		return nil //nolint:nilerr // nothing to remove is what was asked for
+	}
+	if _, err := m.stop(ctx, c, "", nil); err != nil {
+		return err
 	}
 	err = m.Remove(ctx, m.snapshot(c).ID, true)
 	if errdefs.IsNotFound(err) {
@@ -117,9 +116,18 @@ func (m *Manager) RemoveTasks(ctx context.Context, keep map[string]bool) error {
 		}
 	}
 	m.mu.Unlock()
-	var errs []error
-	for _, id := range orphans {
-		errs = append(errs, m.RemoveTask(ctx, id))
+	return each(orphans, func(id string) error { return m.RemoveTask(ctx, id) })
+}
+
+// each calls f for all at once and waits for the last.
+func each(ids []string, f func(id string) error) error {
+	errs := make(chan error, len(ids))
+	for _, id := range ids {
+		go func() { errs <- f(id) }() // owned by this call, which waits for it below
 	}
-	return errors.Join(errs...)
+	var joined error
+	for range ids {
+		joined = errors.Join(joined, <-errs)
+	}
+	return joined
 }
