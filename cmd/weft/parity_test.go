@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"archive/tar"
 	"bufio"
+	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,7 +23,7 @@ func TestParity(t *testing.T) {
 	dockerdtest.Require(t)
 	bin := weft(t)
 	bed := dockerdtest.Start(t, dockerdtest.Options{Hosts: 1})
-	bed.Hosts[0].ImportBinary(bin, "weft/probe:latest", "/probe")
+	bed.Hosts[0].Import("weft/probe:latest", probeTree(t, bin), `ENTRYPOINT ["/probe"]`, `CMD ["serve"]`)
 	_, nodes := testLab(t, 1)
 	engines := map[string]struct{ socket, addr string }{
 		"dockerd": {bed.Hosts[0].Socket, bed.Hosts[0].Addr.String()},
@@ -36,6 +38,33 @@ func TestParity(t *testing.T) {
 			}
 		})
 	}
+}
+
+// probeTree is the file system of the image weft/probe for a real dockerd: the
+// same binary under the same name.
+func probeTree(t *testing.T, bin string) []byte {
+	t.Helper()
+	program, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, dir := range []string{"etc/", "proc/", "sys/", "dev/"} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "probe", Mode: 0o755, Size: int64(len(program))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // step is one command of the script and what came of it.

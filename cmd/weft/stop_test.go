@@ -56,8 +56,8 @@ func bareLab(t *testing.T) (bin string, in func(argv ...string) result) {
 // inventory lists what an engine could leave in a host, sorted by kind.
 const inventory = `
 ip -o link | sed 's/^[0-9]*: /link /; s/ qlen.*//; s/@.*//'
-ip route show table all | sed 's/^/route /; s/ expires [0-9]*sec//'
-ip -6 route show table all | sed 's/^/route6 /; s/ expires [0-9]*sec//'
+ip -4 route show table all | sed 's/^/route /'
+ip -6 route show table all | grep -v 'local fe80' | sed 's/^/route /; s/ expires [0-9]*sec//' # fe80: the host's own, still tentative at first
 nft list tables | sed 's/^/table /'
 sed 's/^/mount /' /proc/self/mounts
 for p in /proc/[0-9]*; do

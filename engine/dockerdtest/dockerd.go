@@ -203,10 +203,15 @@ func (h *Host) Docker(args ...string) string {
 	return out
 }
 
-// Import makes an image of a tar archive of a file system.
-func (h *Host) Import(name string, archive []byte) {
+// Import makes an image of a tar archive of a file system. The changes are
+// instructions as in a Dockerfile.
+func (h *Host) Import(name string, archive []byte, changes ...string) {
 	h.tb.Helper()
-	if out, err := h.docker(archive, []string{"import", "-", name}); err != nil {
+	args := []string{"import"}
+	for _, c := range changes {
+		args = append(args, "--change", c)
+	}
+	if out, err := h.docker(archive, append(args, "-", name)); err != nil {
 		h.tb.Fatalf("%s: import %s: %v\n%s", h.Name, name, err, out)
 	}
 }
