@@ -120,6 +120,8 @@ type Containers interface {
 	// grace; nil is the container's own grace, negative is no limit. stopped
 	// is false when the container was not running.
 	Stop(ctx context.Context, name, signal string, grace *time.Duration) (stopped bool, err error)
+	// Kill sends a signal, SIGKILL if empty. A Conflict error says by itself
+	// that the container could not be killed; the others get that from the API.
 	Kill(ctx context.Context, name, signal string) error
 	Remove(ctx context.Context, name string, force bool) error
 	Rename(ctx context.Context, name, newName string) error

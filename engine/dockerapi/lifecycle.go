@@ -80,7 +80,7 @@ func (s *Server) containerRestart(w *response, r *request) error {
 func (s *Server) containerKill(w *response, r *request) error {
 	name := r.vars["name"]
 	err := s.cfg.Containers.Kill(r.Context(), name, r.query.Get("signal"))
-	if err != nil && !errdefs.IsConflict(err) { // which says it itself
+	if err != nil && !errdefs.IsConflict(err) {
 		err = fmt.Errorf("cannot kill container: %s: %w", name, err)
 	}
 	return done(w, http.StatusNoContent, err)

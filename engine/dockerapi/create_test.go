@@ -1,0 +1,119 @@
+package dockerapi_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"weft/engine/model"
+)
+
+func TestContainerSpec(t *testing.T) {
+	nets := func(names ...string) []model.NetworkRequest {
+		out := []model.NetworkRequest{}
+		for _, n := range names {
+			out = append(out, model.NetworkRequest{Network: n})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name, version, body string
+		want                func(*model.ContainerSpec)
+	}{
+		{"least", "1.51", `{"Image":"weft/probe"}`, func(s *model.ContainerSpec) { s.Networks = nets("default") }},
+		{"bridge", "1.51", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"bridge"}}`, func(s *model.ContainerSpec) { s.Networks = nets("bridge") }},
+		{"none", "1.51", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"none"},"NetworkingConfig":{"EndpointsConfig":{"none":{}}}}`, func(s *model.ContainerSpec) {
+			s.Networks = nets("none")
+		}},
+		{"process", "1.51", `{"Image":"weft/probe","Hostname":"h","User":"u","Env":["A=b"],"Cmd":["c","d"],"Entrypoint":["e"],"WorkingDir":"/w",
+			"StopSignal":"INT","StopTimeout":7,"Tty":true,"OpenStdin":true,"Labels":{"l":"v"},"HostConfig":{"NetworkMode":"x","AutoRemove":true}}`, func(s *model.ContainerSpec) {
+			s.Process = model.ProcessSpec{
+				Image: "weft/probe", Hostname: "h", User: "u", Env: []string{"A=b"}, Args: []string{"c", "d"}, Entrypoint: []string{"e"}, Dir: "/w",
+				StopSignal: "INT", StopGrace: 7 * time.Second, TTY: true, OpenStdin: true,
+			}
+			s.Labels, s.AutoRemove, s.Networks = map[string]string{"l": "v"}, true, nets("x")
+		}},
+		{"shell forms", "1.51", `{"Image":"weft/probe","Cmd":"c","Entrypoint":"e"}`, func(s *model.ContainerSpec) {
+			s.Process.Args, s.Process.Entrypoint, s.Networks = []string{"c"}, []string{"e"}, nets("default")
+		}},
+		{"stop at once", "1.51", `{"Image":"weft/probe","StopTimeout":0}`, func(s *model.ContainerSpec) {
+			s.Process.StopGrace, s.Networks = time.Nanosecond, nets("default")
+		}},
+		{"stop without limit", "1.51", `{"Image":"weft/probe","StopTimeout":-1}`, func(s *model.ContainerSpec) {
+			s.Process.StopGrace, s.Networks = -time.Second, nets("default")
+		}},
+		{"older clients remove containers themselves", "1.24", `{"Image":"weft/probe","HostConfig":{"AutoRemove":true}}`, func(s *model.ContainerSpec) {
+			s.Networks = nets("default")
+		}},
+		{"endpoints", "1.44", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"m"},"NetworkingConfig":{"EndpointsConfig":{
+			"z":null,"a":{"Aliases":["x","y"]},"m":{"IPAMConfig":{"IPv4Address":"10.1.2.3","IPv6Address":"fd00::3"}}}}}`, func(s *model.ContainerSpec) {
+			s.Networks = nets("m", "a", "z")
+			s.Networks[0].Addr, s.Networks[0].AddrV6 = netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fd00::3")
+			s.Networks[1].Aliases = []string{"x", "y"}
+		}},
+		{"MAC address of an endpoint before API 1.44", "1.43", `{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"MacAddress":"02:42:00:00:00:01"}}}}`, func(s *model.ContainerSpec) {
+			s.Networks = nets("n")
+		}},
+		{"what docker 20.10 sends", "1.41", `{"Hostname":"","Domainname":"","User":"","AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Tty":false,"OpenStdin":false,
+			"StdinOnce":false,"Env":[],"Cmd":null,"Image":"weft/probe","Volumes":{},"WorkingDir":"","Entrypoint":null,"OnBuild":null,"Labels":{},
+			"HostConfig":{"Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"","Config":{}},"NetworkMode":"n","PortBindings":{},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},
+			"AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":[],"DnsOptions":[],"DnsSearch":[],"ExtraHosts":null,
+			"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,
+			"UTSMode":"","UsernsMode":"","ShmSize":0,"ConsoleSize":[0,0],"Isolation":"","CpuShares":0,"Memory":0,"NanoCpus":0,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":[],
+			"BlkioDeviceReadBps":null,"BlkioDeviceWriteBps":null,"BlkioDeviceReadIOps":null,"BlkioDeviceWriteIOps":null,"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,
+			"CpuRealtimeRuntime":0,"CpusetCpus":"","CpusetMems":"","Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"KernelMemory":0,"KernelMemoryTCP":0,
+			"MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":-1,"OomKillDisable":false,"PidsLimit":0,"Ulimits":null,"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,
+			"IOMaximumBandwidth":0,"MaskedPaths":null,"ReadonlyPaths":null},"NetworkingConfig":{"EndpointsConfig":{}}}`, func(s *model.ContainerSpec) {
+			s.Networks = nets("n")
+		}},
+	} {
+		b := newBed(t)
+		b.ok("POST", "/v"+c.version+"/containers/create?name=c", c.body)
+		got, err := b.Spec("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := model.ContainerSpec{Name: "c", Process: model.ProcessSpec{Image: "weft/probe"}}
+		c.want(&want)
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); d != "" {
+			t.Errorf("%s: -want +got\n%s", c.name, d)
+		}
+	}
+}
+
+func TestContainerCreateRefuses(t *testing.T) {
+	b := newBed(t)
+	const cannot = "; leave out what is named here, or use a Docker engine"
+	for _, c := range []struct {
+		body    string
+		status  int
+		message string
+	}{
+		{`{"Image":""}`, 400, "no image specified"},
+		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"host"}}`, 501,
+			"this engine cannot create a container with the host's network (--network host): every container has a network namespace of its own" + cannot},
+		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:x"}}`, 501, "this engine cannot create a container with another container's network (--network container:…)" + cannot},
+		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:"}}`, 400, "invalid network mode: invalid container format container:<name|id>"},
+		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"NetworkMode":"container:x"}}`, 400, "conflicting options: hostname and the network mode"},
+		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"UTSMode":"host"}}`, 400, "conflicting options: hostname and the UTS mode"},
+		{`{"Image":"weft/probe","HostConfig":{"RestartPolicy":{"Name":"weird"}}}`, 400,
+			"invalid restart policy: unknown policy 'weird'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"},
+		{`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Binds":["/a:/b"],"Memory":5,"DeviceRequests":[{}]}}`, 501,
+			"this engine cannot create a container with volumes (-v, --volume); a health check (--health-cmd); bind mounts (-v, --volume); " +
+				"memory limits (-m, --memory, …); devices (--device, --gpus, …)" + cannot},
+		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"DriverOpts":{"a":"b"}}}}}`, 501, "this engine cannot connect to network n with driver options of an endpoint (--driver-opt)" + cannot},
+		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}}`, 400,
+			"user specified IP address is supported on user defined networks only"},
+		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"IPAMConfig":{"IPv6Address":"fe80::1%eth0"}}}}}`, 400, "invalid endpoint settings:\ninvalid IPv6 address: fe80::1%eth0"},
+	} {
+		b.refused("POST", "/containers/create", c.body, c.status, c.message)
+	}
+	b.refused("POST", "/v1.43/containers/create", `{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"b":{},"a":{}}}}`, 400,
+		"Container cannot be created with multiple network endpoints: a, b")
+	b.ok("POST", "/v1.42/containers/create", `{"Image":"weft/probe","Healthcheck":{"Test":["NONE"]},"HostConfig":{"Annotations":{"a":"b"}}}`)
+	b.refused("POST", "/v1.43/containers/create", `{"Image":"weft/probe","HostConfig":{"Annotations":{"a":"b"}}}`, 501,
+		"this engine cannot create a container with annotations (--annotation)"+cannot)
+}
