@@ -121,7 +121,7 @@ func (h *hijacked) Read(p []byte) (int, error) {
 	if h.conn == nil {
 		return 0, net.ErrClosed
 	}
-	return h.in.Read(p) //nolint:wrapcheck // a reader's error is its own
+	return h.in.Read(p)
 }
 
 func (h *hijacked) Write(p []byte) (int, error) {
@@ -131,7 +131,7 @@ func (h *hijacked) Write(p []byte) (int, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.conn.Write(p) //nolint:wrapcheck // a writer's error is its own
+	return h.conn.Write(p)
 }
 
 // close ends the output and, when the client has seen that, the connection.
@@ -155,7 +155,7 @@ func (h *hijacked) close() {
 // detachable is the input of a terminal, in which a key sequence detaches.
 type detachable struct {
 	io.Reader
-	ctx    context.Context //nolint:containedctx // the attachment's, for as long as it reads
+	ctx    context.Context
 	cancel context.CancelFunc
 }
 
@@ -165,7 +165,7 @@ func (d *detachable) Read(p []byte) (int, error) {
 		d.cancel()
 		<-d.ctx.Done()
 		// Not the end of the input, which would be passed on to the process.
-		return 0, d.ctx.Err() //nolint:wrapcheck // says why as it is
+		return 0, d.ctx.Err()
 	}
-	return n, err //nolint:wrapcheck // a reader's error is its own
+	return n, err
 }

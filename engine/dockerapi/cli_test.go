@@ -14,7 +14,7 @@ import (
 
 // clis are the docker command lines that may be installed: Debian's and a new
 // one.
-var clis = []string{"/usr/bin/docker", "/usr/local/bin/docker"} //nolint:gochecknoglobals // a constant list
+var clis = []string{"/usr/bin/docker", "/usr/local/bin/docker"}
 
 // eachCLI runs a test with every docker command line there is.
 func eachCLI(t *testing.T, f func(t *testing.T, c cli)) {

@@ -32,7 +32,7 @@ func (s *Server) containerFilter(r *request) (containerFilter, error) {
 		"ancestor": true, "before": true, "exited": true, "expose": true, "health": true, "id": true, "is-task": true,
 		"isolation": true, "label": true, "name": true, "network": true, "publish": true, "since": true, "status": true, "volume": true,
 	}); err != nil {
-		return containerFilter{}, err //nolint:wrapcheck // carries its class and Docker's wording
+		return containerFilter{}, err
 	}
 	f := containerFilter{args: args, all: r.flag("all"), image: s.cfg.Image}
 	if v := r.query.Get("limit"); v != "" {
@@ -73,7 +73,7 @@ func (f *containerFilter) check() error {
 	if f.args.Contains("is-task") {
 		is, err := f.args.GetBoolOrDefault("is-task", false)
 		if err != nil {
-			return err //nolint:wrapcheck // carries its class and Docker's wording
+			return err
 		}
 		f.isTask = &is
 	}

@@ -54,7 +54,7 @@ func checkMode(c *container.Config, host *container.HostConfig) error {
 		return fault.Invalid("conflicting options: hostname and the UTS mode")
 	}
 	if err := container.ValidateRestartPolicy(host.RestartPolicy); err != nil {
-		return err //nolint:wrapcheck // carries its class and Docker's wording
+		return err
 	}
 	return nil
 }

@@ -16,23 +16,13 @@ import (
 )
 
 func (s *Server) events(w *response, r *request) error {
-	since, err := timestamp(r.query.Get("since"))
+	since, until, err := eventWindow(r)
 	if err != nil {
 		return err
-	}
-	until, err := timestamp(r.query.Get("until"))
-	if err != nil {
-		return err
-	}
-	if !until.IsZero() && until.Before(since) {
-		return fault.Invalid("`since` time (%s) cannot be after `until` time (%s)", r.query.Get("since"), r.query.Get("until"))
 	}
 	f, err := r.filters()
 	if err != nil {
 		return err
-	}
-	if since.IsZero() && !until.IsZero() {
-		since = time.Unix(0, 1) // an end alone asks for all that is kept
 	}
 	past, next, cancel := s.cfg.Events.Subscribe(since)
 	defer cancel()
@@ -55,6 +45,11 @@ func (s *Server) events(w *response, r *request) error {
 		defer timer.Stop()
 		end = timer.C
 	}
+	return forwardEvents(r, enc, f, next, end)
+}
+
+// forwardEvents sends what comes until end, or the client goes.
+func forwardEvents(r *request, enc *json.Encoder, f filters.Args, next <-chan model.Event, end <-chan time.Time) error {
 	for {
 		select {
 		case e, ok := <-next:
@@ -70,6 +65,24 @@ func (s *Server) events(w *response, r *request) error {
 			return nil
 		}
 	}
+}
+
+// eventWindow reads the times a client asks for: a zero since means no past, a
+// zero until no end. An end alone asks for all that is kept until then.
+func eventWindow(r *request) (since, until time.Time, err error) {
+	if since, err = timestamp(r.query.Get("since")); err != nil {
+		return since, until, err
+	}
+	if until, err = timestamp(r.query.Get("until")); err != nil || until.IsZero() {
+		return since, until, err
+	}
+	if until.Before(since) {
+		return since, until, fault.Invalid("`since` time (%s) cannot be after `until` time (%s)", r.query.Get("since"), r.query.Get("until"))
+	}
+	if since.IsZero() {
+		since = time.Unix(0, 1)
+	}
+	return since, until, nil
 }
 
 // timestamp reads a time as Docker's clients send it: seconds, a dot,
@@ -90,7 +103,7 @@ func sendEvent(enc *json.Encoder, f filters.Args, e model.Event) error {
 	if !eventMatches(f, m) {
 		return nil
 	}
-	return enc.Encode(m) //nolint:wrapcheck // the client went
+	return enc.Encode(m)
 }
 
 func eventMessage(e model.Event) events.Message {

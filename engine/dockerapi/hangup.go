@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"errors"
 	"net"
 	"os"
 	"syscall"
@@ -60,8 +61,8 @@ func (w *hangupWatch) run(gone func()) {
 	}
 	events := make([]syscall.EpollEvent, 1)
 	err = raw.Read(func(fd uintptr) bool {
-		n, err := syscall.EpollWait(int(fd), events, 0)      //nolint:gosec // descriptors are small
-		return n > 0 || (err != nil && err != syscall.EINTR) //nolint:errorlint // a bare errno
+		n, err := syscall.EpollWait(int(fd), events, 0) //nolint:gosec // descriptors are small
+		return n > 0 || (err != nil && !errors.Is(err, syscall.EINTR))
 	})
 	if err == nil {
 		gone()

@@ -59,7 +59,7 @@ func (s *Server) images(w *response, r *request) error {
 	if err := f.Validate(map[string]bool{
 		"dangling": true, "label": true, "label!": true, "before": true, "since": true, "reference": true, "until": true,
 	}); err != nil {
-		return err //nolint:wrapcheck // carries its class and Docker's wording
+		return err
 	}
 	img := s.cfg.Image
 	items := []image.Summary{}
@@ -118,11 +118,11 @@ func (s *Server) image(w *response, r *request) error {
 	}
 	b, err := json.Marshal(base)
 	if err != nil {
-		return err //nolint:wrapcheck // plain values: it does not happen
+		return err
 	}
 	var merged map[string]any
 	if err := json.Unmarshal(b, &merged); err != nil {
-		return err //nolint:wrapcheck // it is an object
+		return err
 	}
 	merged["Config"] = config
 	return writeJSON(w, http.StatusOK, merged)
@@ -153,7 +153,7 @@ func (s *Server) imageCreate(w *response, r *request) error {
 		return fault.Unsupported("cannot pull %s: %s", from, noImages)
 	}
 	enc := json.NewEncoder(begin(w, "application/json"))
-	return enc.Encode(map[string]string{"status": "Status: " + s.cfg.Image.Name + " is built into the engine"}) //nolint:wrapcheck // the client went
+	return enc.Encode(map[string]string{"status": "Status: " + s.cfg.Image.Name + " is built into the engine"})
 }
 
 // distribution answers what a client asks to pin a service's image to its

@@ -80,10 +80,10 @@ func (s *Server) inspectConfig(c model.Container) *container.Config {
 
 func networkSettings(c model.Container, networks map[string]*network.EndpointSettings) *container.NetworkSettings {
 	out := &container.NetworkSettings{Networks: networks}
-	out.Ports = nat.PortMap{}  //nolint:staticcheck // deprecated base, and where Ports are
-	out.SandboxKey = c.Sandbox //nolint:staticcheck // likewise
+	out.Ports = nat.PortMap{}
+	out.SandboxKey = c.Sandbox
 	if c.Sandbox != "" {
-		out.SandboxID = c.ID //nolint:staticcheck // likewise
+		out.SandboxID = c.ID
 	}
 	return out
 }

@@ -146,7 +146,7 @@ func (s *Server) containerWait(w *response, r *request) error {
 	if !w.started {
 		w.Header().Set("Content-Type", "application/json")
 	}
-	return json.NewEncoder(w).Encode(resp) //nolint:wrapcheck // the client went
+	return json.NewEncoder(w).Encode(resp)
 }
 
 // unknownExit is the status dockerd gives when it does not know one.

@@ -46,7 +46,7 @@ func filterNetworks(all []network.Inspect, f filters.Args) ([]network.Inspect, e
 func danglingFilter(f filters.Args) (*bool, error) {
 	values := f.Get("dangling")
 	if len(values) == 0 {
-		return nil, nil //nolint:nilnil // absent
+		return nil, nil
 	}
 	if len(values) > 1 {
 		return nil, fault.Invalid(`got more than one value for filter key "dangling"`)
@@ -74,7 +74,7 @@ func (s *Server) pruneFilter(r *request) (pruneFilter, error) {
 		return pruneFilter{}, err
 	}
 	if err := f.Validate(map[string]bool{"label": true, "label!": true, "until": true}); err != nil {
-		return pruneFilter{}, err //nolint:wrapcheck // carries its class and Docker's wording
+		return pruneFilter{}, err
 	}
 	p := pruneFilter{args: f}
 	switch until := f.Get("until"); len(until) {

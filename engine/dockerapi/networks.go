@@ -19,7 +19,7 @@ func (s *Server) networks(w *response, r *request) error {
 		return err
 	}
 	if err := network.ValidateFilters(f); err != nil {
-		return err //nolint:wrapcheck // carries its class and Docker's wording
+		return err
 	}
 	all, err := s.cfg.Networks.Networks(r.Context())
 	if err != nil {

@@ -22,7 +22,7 @@ func swarmed(t *testing.T) *bed {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"red", "blue"} {
-		b.AddNetwork(network.Inspect{Name: name, Driver: "overlay", Scope: "swarm", Attachable: true, Labels: map[string]string{"colour": name}})
+		b.AddNetwork(network.Inspect{Name: name, Driver: "overlay", Scope: "swarm", Attachable: true, Labels: map[string]string{"color": name}})
 	}
 	b.AddNetwork(network.Inspect{Name: "green", Driver: "overlay", Scope: "swarm"})
 	return b
@@ -63,9 +63,9 @@ func TestNetworkList(t *testing.T) {
 		{"type=custom type=builtin", "blue green ingress none red"},
 		{"name=re", "green ingress red"},
 		{"name=^re", "red"},
-		{"label=colour", "blue red"},
-		{"label=colour=red", "red"},
-		{"label=colour=red label=colour=blue", ""},
+		{"label=color", "blue red"},
+		{"label=color=red", "red"},
+		{"label=color=red label=color=blue", ""},
 		{"dangling=true", "blue green ingress"},
 		{"dangling=0", "none red"},
 		{"dangling=true scope=local", ""},
@@ -202,8 +202,8 @@ func TestNetworkPrune(t *testing.T) {
 	}
 	for _, c := range []struct{ filters, want string }{
 		{`{"until":["1h"]}`, ""},
-		{`{"label":["colour=green"]}`, ""},
-		{`{"label!":["colour"]}`, "green"},
+		{`{"label":["color=green"]}`, ""},
+		{`{"label!":["color"]}`, "green"},
 		{``, "blue"},
 		{``, ""},
 	} {

@@ -21,7 +21,7 @@ func (w *response) WriteHeader(status int) {
 
 func (w *response) Write(p []byte) (int, error) {
 	w.started = true
-	return w.ResponseWriter.Write(p) //nolint:wrapcheck // a writer's error is its own
+	return w.ResponseWriter.Write(p)
 }
 
 // Flush sends what is buffered, the header at least.
@@ -36,7 +36,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err == nil {
 		w.started = true
 	}
-	return conn, buf, err //nolint:wrapcheck // the caller says what for
+	return conn, buf, err
 }
 
 // Unwrap serves http.ResponseController in handlers of Config.Extra.
@@ -52,7 +52,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v) //nolint:wrapcheck // only the connection can fail
+	return enc.Encode(v)
 }
 
 // stream is a body that is sent as it is written. It is safe for concurrent

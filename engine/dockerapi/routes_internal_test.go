@@ -12,7 +12,6 @@ import (
 	"testing"
 )
 
-//nolint:gochecknoglobals // a flag of the test binary
 var update = flag.Bool("update", false, "rewrite docs/compatibility.md")
 
 // upstream reads the endpoints of dockerd from the source of the version this
@@ -142,7 +141,7 @@ func TestCompatibilityDocument(t *testing.T) {
 	const path = "../../docs/compatibility.md"
 	want := compatibility()
 	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -48,7 +48,7 @@ func TestEvents(t *testing.T) {
 func TestEventFilters(t *testing.T) {
 	b := newBed(t)
 	for _, e := range []model.Event{
-		{Type: "container", Action: "create", ActorID: "c1", Scope: "local", Attributes: map[string]string{"name": "web", "image": "weft/probe:latest", "colour": "red"}},
+		{Type: "container", Action: "create", ActorID: "c1", Scope: "local", Attributes: map[string]string{"name": "web", "image": "weft/probe:latest", "color": "red"}},
 		{Type: "container", Action: "health_status: healthy", ActorID: "c2", Scope: "local", Attributes: map[string]string{"name": "db", "image": "other"}},
 		{Type: "network", Action: "create", ActorID: "n1", Scope: "swarm", Attributes: map[string]string{"name": "net"}},
 		{Type: "node", Action: "update", ActorID: "d1", Scope: "swarm"},
@@ -67,7 +67,7 @@ func TestEventFilters(t *testing.T) {
 		{`{"node":["d1"]}`, "d1"},
 		{`{"image":["weft/probe"]}`, "c1"},
 		{`{"image":["weft/probe:latest"]}`, "c1"},
-		{`{"label":["colour=red"]}`, "c1"},
+		{`{"label":["color=red"]}`, "c1"},
 		{`{"scope":["swarm"]}`, "n1 d1"},
 		{`{"service":["x"]}`, ""},
 	} {

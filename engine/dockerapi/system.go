@@ -59,11 +59,11 @@ func (s *Server) info(w *response, r *request) error {
 	}
 	base, err := json.Marshal(info)
 	if err != nil {
-		return err //nolint:wrapcheck // plain values: it does not happen
+		return err
 	}
 	var merged map[string]any
 	if err := json.Unmarshal(base, &merged); err != nil {
-		return err //nolint:wrapcheck // it is an object
+		return err
 	}
 	for k, v := range extra {
 		merged[k] = v

@@ -124,7 +124,7 @@ func (e *Engine) notifyLocked() {
 func Serve(tb testing.TB, h http.Handler) string {
 	tb.Helper()
 	// Not TempDir: a test's name may make the path longer than a socket's may be.
-	dir, err := os.MkdirTemp("", "apitest")
+	dir, err := os.MkdirTemp("", "apitest") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatal(err)
 	}
