@@ -178,20 +178,25 @@ func listen(tb testing.TB, ns *kernel.Namespace, addr netip.Addr) netip.AddrPort
 		return err
 	}))
 	var wg sync.WaitGroup
+	over, end := context.WithCancel(context.Background())
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			// A peer that vanished would keep it for minutes.
+			stop := context.AfterFunc(over, func() { _ = c.Close() })
 			wg.Go(func() {
 				_, _ = io.Copy(c, c)
 				_ = c.Close()
+				stop()
 			})
 		}
 	})
 	tb.Cleanup(func() {
 		_ = l.Close()
+		end()
 		wg.Wait()
 	})
 	return l.Addr().(*net.TCPAddr).AddrPort()
