@@ -51,6 +51,8 @@ type times struct {
 	patrol  time.Duration // between looks for managers we do not hear
 	grace   time.Duration // for rows of the previous run to be published again
 	abandon time.Duration // between a session and its successor; doubles
+
+	acquaint time.Duration // in which others may join a network at the same time as we do
 }
 
 func defaultTimes() times {
@@ -64,6 +66,8 @@ func defaultTimes() times {
 		patrol:  30 * time.Second,
 		grace:   20 * time.Second,
 		abandon: time.Second,
+
+		acquaint: 3 * time.Second,
 	}
 }
 

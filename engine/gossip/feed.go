@@ -30,7 +30,10 @@ func (n *network) run(ctx context.Context, s *session) {
 	case <-ctx.Done():
 		return
 	}
+	known := s.peersOf(n.id)
+	known[s.id] = s.g.cfg.AdvertiseAddr
 	n.enter(ctx, s, s.g.cfg.times.sync)
+	s.wg.Go(func() { n.acquaint(ctx, s, known) })
 	n.write(s, true)
 	if ctx.Err() != nil {
 		return
