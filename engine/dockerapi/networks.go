@@ -154,8 +154,8 @@ func (s *Server) networkDisconnect(w *response, r *request) error {
 }
 
 // networksPrune removes the networks nobody uses. Whether other nodes or
-// services use a swarm's network only its removal can tell, as in dockerd, and
-// a worker prunes none of those.
+// services use a swarm's network only the refusal to remove it can tell, as in
+// dockerd, and a worker prunes none of those.
 func (s *Server) networksPrune(w *response, r *request) error {
 	prune, err := s.pruneFilter(r)
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *Server) networksPrune(w *response, r *request) error {
 		if n.Ingress || n.ConfigOnly || predefined(n.Name) || foreign || !prune.wants(n.Created, n.Labels) {
 			continue
 		}
-		if err := s.removeUnused(r.Context(), n.ID); err != nil {
+		if err := s.cfg.Networks.RemoveNetwork(r.Context(), n.ID); err != nil {
 			if !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) && !errdefs.IsInvalidArgument(err) {
 				s.cfg.Log.Warn("network not pruned", "network_id", n.ID, "err", err)
 			}
@@ -184,15 +184,4 @@ func (s *Server) networksPrune(w *response, r *request) error {
 		report.NetworksDeleted = append(report.NetworksDeleted, n.Name)
 	}
 	return writeJSON(w, http.StatusOK, report)
-}
-
-func (s *Server) removeUnused(ctx context.Context, id string) error {
-	n, err := s.cfg.Networks.Network(ctx, id, false)
-	if err != nil {
-		return err
-	}
-	if len(n.Containers) > 0 {
-		return fault.Forbidden("network %s has active endpoints", n.Name)
-	}
-	return s.cfg.Networks.RemoveNetwork(ctx, id)
 }
