@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
 
 	"weft/engine/fault"
@@ -183,6 +182,13 @@ func (b networkBackend) Connect(ctx context.Context, networkName, container stri
 	if err != nil {
 		return err
 	}
+	c, err := b.e.workload.Container(ctx, container)
+	if err != nil {
+		return err
+	}
+	if id == "" && c.State != model.StateRunning && b.e.control.Info(ctx).ControlAvailable {
+		return fault.NotFound("network %s not found", networkName)
+	}
 	return b.e.workload.Connect(ctx, container, req, id)
 }
 
@@ -191,11 +197,14 @@ func (b networkBackend) Disconnect(ctx context.Context, networkName, container s
 	if err != nil {
 		return err
 	}
+	if id == "" {
+		return fault.NotFound("network %s not found", networkName)
+	}
 	return b.e.workload.Disconnect(ctx, container, networkName, id)
 }
 
-// lookup gives the ID of a network by ID, name or prefix; empty on a worker
-// that has no endpoint on it yet, where only the swarm can tell.
+// lookup gives the ID of a network by ID, name or prefix; empty for one that
+// is not known here, about which only the swarm can tell.
 func (b networkBackend) lookup(ctx context.Context, name string) (string, error) {
 	all, err := b.Networks(ctx)
 	if err != nil {
@@ -213,8 +222,7 @@ func (b networkBackend) lookup(ctx context.Context, name string) (string, error)
 	if len(match) == 1 {
 		return match[0], nil
 	}
-	info := b.e.control.Info(ctx)
-	if len(match) == 0 && info.NodeID != "" && !info.ControlAvailable {
+	if len(match) == 0 && b.e.control.NodeID() != "" {
 		return "", nil
 	}
 	return "", fault.NotFound("network %s not found", name)
@@ -254,10 +262,10 @@ func (a allocator) Allocate(ctx context.Context, containerID string, req model.N
 	if req.Addr.IsValid() {
 		addrs = append(addrs, req.Addr)
 	}
-	att, err := a.e.control.Attach(ctx, containerID, req.Network, addrs)
-	if errdefs.IsNotFound(err) {
-		return att, fault.NotFound("network %s not found", req.Network)
+	if a.e.control.NodeID() == "" {
+		return model.Attachment{}, fault.NotFound("network %s not found", req.Network)
 	}
+	att, err := a.e.control.Attach(ctx, containerID, req.Network, addrs)
 	if err != nil || !req.AddrV6.IsValid() {
 		return att, err
 	}

@@ -140,6 +140,7 @@ var variable = []struct {
 	// dockerd 20.10 says less than 28 about the same failures, and its client
 	// wraps what the daemon says differently.
 	{regexp.MustCompile(`failed to set up container networking: `), ""},
+	{regexp.MustCompile(`Invalid filter`), "invalid filter"},
 }
 
 func normal(text, addr string) []string {

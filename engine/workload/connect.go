@@ -24,7 +24,7 @@ func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkReq
 		return fault.Forbidden("container %s is a task of service %s: change its networks with `service update`", rec.Spec.Name, rec.Spec.Service.ServiceName)
 	}
 	if m.connected(rec, req.Network, networkID) {
-		return fault.Forbidden("endpoint with name %s already exists in network %s", rec.Spec.Name, req.Network)
+		return fault.Forbidden("%s is already attached to network %s", rec.Spec.Name, req.Network)
 	}
 	if rec.State == model.StateRunning {
 		if _, err := m.plug(ctx, c, req, freeIfName(rec)); err != nil {

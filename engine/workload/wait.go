@@ -41,7 +41,11 @@ func (m *Manager) Wait(ctx context.Context, name string, cond WaitFor, registere
 		case Removed:
 		}
 		if ok {
-			return model.ExitStatus{Code: rec.ExitCode, Finished: rec.Finished, Err: rec.Error}, nil
+			st := model.ExitStatus{Code: rec.ExitCode, Finished: rec.Finished}
+			if rec.State == model.StateExited {
+				st.Err = rec.Error // else it says why a start failed, which the starter was told
+			}
+			return st, nil
 		}
 		select {
 		case <-changed:
