@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
@@ -82,6 +84,9 @@ func (n *Node) joinConfig(ctx context.Context, req swarm.JoinRequest) (startConf
 	}
 	token, err := ca.ParseJoinToken(req.JoinToken)
 	if err != nil {
+		if !strings.Contains(err.Error(), "join token") { // SwarmKit tells what of it is wrong, or that it is one
+			err = fmt.Errorf("invalid join token: %w", err)
+		}
 		return none, fault.Invalid("%w", err)
 	}
 	remote, err := reachable(ctx, req.RemoteAddrs, listen)
