@@ -135,7 +135,7 @@ var variable = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HEX"},
 	{regexp.MustCompile(`\b[a-z0-9]{25}\b`), "ID"},
 	{regexp.MustCompile(`\b[a-z0-9]{12}\b`), "ID"},
-	{regexp.MustCompile(`time=[0-9.]+ ms|= [0-9./]+ ms`), "MS"},
+	{regexp.MustCompile(`time=[0-9.]+ ms|= [0-9./]+ ms|time [0-9]+ms`), "MS"},
 	{regexp.MustCompile(`^host1/|^d-host1/`), "HOST/"},
 	// dockerd 20.10 says less than 28 about the same failures, and its client
 	// wraps what the daemon says differently.
