@@ -194,6 +194,17 @@ func (c *attachedConn) stream(ctx context.Context, opts AttachOptions) error {
 // attachLogs sends the log, then goes on with it. Standard input has a
 // connection of its own.
 func (r *Runtime) attachLogs(ctx context.Context, id string, opts AttachOptions) error {
+	st, err := r.State(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !st.Running {
+		if err := r.Logs(ctx, id, LogOptions{Tail: -1}, opts.Stdout, opts.Stderr); err != nil {
+			return err
+		}
+		opts.Logs = false
+		return r.Attach(ctx, id, opts)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if opts.Stdin != nil {

@@ -141,4 +141,3 @@ func (w *logWriter) rotate() error {
 }
 
 func (w *logWriter) close() error { return w.file.Close() }
-
