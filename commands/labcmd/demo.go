@@ -52,6 +52,9 @@ type demo struct {
 
 // runDemo plays all scenes and removes the lab, whatever happened.
 func runDemo(ctx context.Context, env *cmdenv.Env, p place, keep bool) (err error) {
+	if err := lab.RequireRoot(); err != nil {
+		return err
+	}
 	if _, err := lab.Open(p.stateDir, p.name, p.self); err == nil {
 		return fmt.Errorf("lab %s exists already: remove it with `weft lab down --name %[1]s`, or choose another --name", p.name)
 	}
@@ -71,10 +74,29 @@ func runDemo(ctx context.Context, env *cmdenv.Env, p place, keep bool) (err erro
 	return errors.Join(err, d.clearAway(context.WithoutCancel(ctx), err == nil))
 }
 
-// untilHangup gives a context that ends also when the terminal or the reader
-// of a pipe goes away, which would otherwise end this process at once.
+// untilHangup gives a context that ends also when the terminal goes away,
+// which would otherwise end this process at once. So would a write to a pipe
+// nobody reads any more: that becomes an error of the write.
 func untilHangup(ctx context.Context) (context.Context, func()) {
-	return signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, cancel := context.WithCancelCause(ctx)
+	hangup, pipe := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-hangup:
+			cancel(cmdenv.StatusError{Code: 128 + int(syscall.SIGHUP)})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+		signal.Stop(hangup)
+		signal.Stop(pipe)
+	}
 }
 
 func (d *demo) clearAway(ctx context.Context, done bool) error {
@@ -149,10 +171,16 @@ func (d *demo) weft(ctx context.Context, host string, out io.Writer, args ...str
 		}
 		err = l.Exec(ctx, host, lab.Process{Args: append([]string{d.self}, args...), Env: lab.HostEnv(os.Environ()), Out: out, Err: &errOut})
 	}
-	if err == nil || errOut.Len() == 0 {
-		return err
+	if err == nil {
+		return nil
 	}
-	return fmt.Errorf("%s: weft %s: %s", host, strings.Join(args, " "), strings.TrimSpace(errOut.String()))
+	if host != "" {
+		host += ": "
+	}
+	if text := strings.TrimSpace(errOut.String()); text != "" {
+		err = errors.New(text)
+	}
+	return fmt.Errorf("%sweft %s: %w", host, strings.Join(args, " "), err)
 }
 
 // await asks until done, for at most limit.

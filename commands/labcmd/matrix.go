@@ -3,14 +3,18 @@ package labcmd
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
 
 // member is a container of the demonstration on the network.
-type member struct{ host, name, addr string }
+type member struct {
+	host, name string
+	addr       netip.Addr
+}
 
-// members gives every container on the hosts that are on.
+// members gives every container on the hosts that are on, by address.
 func (d *demo) members(ctx context.Context) ([]member, error) {
 	hosts, err := d.running(ctx)
 	if err != nil {
@@ -31,34 +35,35 @@ func (d *demo) members(ctx context.Context) ([]member, error) {
 			return nil, err
 		}
 		for line := range strings.Lines(out) {
-			name, addr, ok := strings.Cut(strings.TrimSpace(line), " ")
-			if !ok || addr == "" {
-				return nil, fmt.Errorf("a container on %s has no address on %s: %q", host, demoNetwork, line)
+			name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("find the address of %s of %s on %s: %w", name, host, demoNetwork, err)
 			}
-			all = append(all, member{host, strings.TrimPrefix(name, "/"), addr})
+			name = strings.TrimPrefix(name, "/")
+			if parts := strings.Split(name, "."); len(parts) == 3 { // SERVICE.SLOT.TASK
+				name = parts[0] + "." + parts[1]
+			}
+			all = append(all, member{host, name, addr})
 		}
 	}
+	slices.SortFunc(all, func(a, b member) int { return a.addr.Compare(b.addr) })
 	return all, nil
 }
 
-// matrix shows that every container reaches every other one.
+// matrix shows that every container reaches every other one: weft/probe asks
+// each for what it reaches.
 func (d *demo) matrix(ctx context.Context) error {
 	all, err := d.members(ctx)
 	if err != nil {
 		return err
 	}
-	var addrs, hosts []string
-	for _, m := range all {
-		addrs = append(addrs, m.addr)
-		if !slices.Contains(hosts, m.host) {
-			hosts = append(hosts, m.host)
-		}
-	}
-	for _, host := range hosts {
-		args := append([]string{"run", "--rm", "--network", demoNetwork, "weft/probe", "matrix"}, addrs...)
-		if err := d.on(ctx, host, args...); err != nil {
+	addrs := make([]string, len(all))
+	for i, m := range all {
+		addrs[i] = m.addr.String()
+		if err := d.say("%2d  %-12s %-6s on %s\n", i+1, m.addr, m.name, m.host); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.on(ctx, manager, append([]string{"run", "--rm", "--network", demoNetwork, "weft/probe", "matrix"}, addrs...)...)
 }

@@ -109,6 +109,9 @@ func (d *demo) loseHost(ctx context.Context) error {
 	if err := d.show(ctx, "", line, []string{"lab", "kill", "--name", d.name, "--state-dir", d.stateDir, victim}); err != nil {
 		return err
 	}
+	if err := d.say("(host1 waits for the heartbeats of %s, then starts its tasks elsewhere)\n", victim); err != nil {
+		return err
+	}
 	err := d.await(ctx, downTimeout, "six tasks on the hosts that are left", func() (bool, error) {
 		out, err := d.ask(ctx, manager, "service", "ps", demoService, "--filter", "desired-state=running", "--format", "{{.Node}} {{.CurrentState}}")
 		return strings.Count(out, " Running ") == demoReplicas && !strings.Contains(out, victim), err

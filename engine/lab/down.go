@@ -21,7 +21,7 @@ const removeTimeout = 30 * time.Second
 // Down removes the lab and its disks: every process, link, namespace, mount
 // and file. What is gone already is no error, so Down can be repeated.
 func (l *Lab) Down(ctx context.Context) error {
-	if err := requireRoot(); err != nil {
+	if err := RequireRoot(); err != nil {
 		return err
 	}
 	if _, err := os.Stat(l.dir); !errors.Is(err, fs.ErrNotExist) {
@@ -44,6 +44,12 @@ func (l *Lab) remove(ctx context.Context) error {
 	}
 	if err := os.RemoveAll(l.dir); err != nil {
 		return fmt.Errorf("remove lab %s: %w", l.Name, err)
+	}
+	if filepath.Dir(l.dir) == DefaultState {
+		// The last lab takes along what the first one made; what others keep
+		// there stays, and the directories with it.
+		_ = os.Remove(DefaultState)
+		_ = os.Remove(filepath.Dir(DefaultState))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (l *Lab) Exec(ctx context.Context, host string, p Process) error {
 	if err != nil {
 		return err
 	}
-	if err := requireRoot(); err != nil {
+	if err := RequireRoot(); err != nil {
 		return err
 	}
 	if len(p.Args) == 0 {

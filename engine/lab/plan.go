@@ -103,7 +103,8 @@ func checkPlace(stateDir, name string) (dir string, err error) {
 	return dir, nil
 }
 
-func requireRoot() error {
+// RequireRoot is nil for root, and otherwise an error that names the fix.
+func RequireRoot() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}

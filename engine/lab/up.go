@@ -24,7 +24,7 @@ func Up(ctx context.Context, cfg Config) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := requireRoot(); err != nil {
+	if err := RequireRoot(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil { //nolint:gosec // `lab ls` needs no root
