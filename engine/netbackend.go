@@ -77,7 +77,7 @@ func (b networkBackend) Network(ctx context.Context, id string, verbose bool) (n
 		in.Peers = append(in.Peers, network.PeerInfo{Name: m.ID, IP: m.Addr.String()})
 	}
 	if verbose {
-		in.Services = services(b.e.networks.records(id))
+		in.Services = services(b.e.networks.records(id), b.e.networks.vteps(id))
 	}
 	return in, nil
 }
@@ -126,21 +126,24 @@ func (networkBackend) withBits(in network.Inspect, addr netip.Addr) string {
 	return addr.String()
 }
 
-// services groups the rows of the endpoint table as `network inspect -v` does.
-func services(records []model.Record) map[string]network.ServiceInfo {
+// services groups the rows of the endpoint table as `network inspect -v` does:
+// containers outside services are tasks of one without a name, and no VIP is
+// Go's text of a nil net.IP.
+func services(records []model.Record, vteps map[string]netip.Addr) map[string]network.ServiceInfo {
 	out := map[string]network.ServiceInfo{}
 	for _, r := range records {
-		if r.ServiceName == "" {
-			continue
+		s, ok := out[r.ServiceName]
+		if !ok {
+			s = network.ServiceInfo{VIP: "<nil>", Ports: []string{}}
 		}
-		s := out[r.ServiceName]
 		if r.VIP.IsValid() {
 			s.VIP = r.VIP.String()
 		}
-		if s.Ports == nil {
-			s.Ports = []string{}
+		task := network.Task{Name: r.Name, EndpointID: r.EndpointID, EndpointIP: r.Addr.String()}
+		if vtep, ok := vteps[r.EndpointID]; ok {
+			task.Info = map[string]string{"Host IP": vtep.String()}
 		}
-		s.Tasks = append(s.Tasks, network.Task{Name: r.Name, EndpointID: r.EndpointID, EndpointIP: r.Addr.String(), Info: map[string]string{}})
+		s.Tasks = append(s.Tasks, task)
 		out[r.ServiceName] = s
 	}
 	return out
@@ -273,7 +276,7 @@ func (a allocator) Allocate(ctx context.Context, containerID string, req model.N
 		err = fault.Invalid("IPv6 address %s: an overlay endpoint's IPv6 address follows from its IPv4 address; leave --ip6 out, or give the one that belongs to %s",
 			req.AddrV6, att.Addrs[0].Addr())
 		if rel := a.e.control.Detach(context.WithoutCancel(ctx), containerID, att.Network.ID); rel != nil {
-			a.e.cfg.Log.Warn("address not released", "container_id", containerID, "network_id", att.Network.ID, "err", rel)
+			a.e.cfg.Log.WarnContext(ctx, "address not released", "container_id", containerID, "network_id", att.Network.ID, "err", rel)
 		}
 	}
 	return att, err

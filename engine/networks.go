@@ -272,6 +272,15 @@ func (n *networks) records(networkID string) []model.Record {
 	return g.Records(networkID)
 }
 
+// vteps gives the VTEP of every endpoint on a network, cluster-wide, by its ID.
+func (n *networks) vteps(networkID string) map[string]netip.Addr {
+	_, g, _ := n.parts()
+	if g == nil {
+		return nil
+	}
+	return g.VTEPs(networkID)
+}
+
 // members gives the nodes that have endpoints on a network.
 func (n *networks) members(networkID string) []gossip.Member {
 	_, g, _ := n.parts()
