@@ -49,8 +49,9 @@ lint: $(LINT) ## Check style and common mistakes
 fmt: $(LINT) ## Format the code
 	@$(LINT) fmt ./...
 
-docs: ## Write docs/cli anew from the commands' help
-	$(GO) test ./cmd/weft -run '^TestReference$$' -count=1 -update
+docs: ## Write docs/cli and docs/compatibility.md anew from the code
+	$(GO) test ./cmd/weft -run "^TestReference$$" -count=1 -update
+	$(GO) test ./engine/dockerapi -count=1 -update
 
 golden: ## Write the golden files of all tests anew; review them like code
 	$(GO) test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -count=1 -update

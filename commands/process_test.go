@@ -79,7 +79,7 @@ func TestSignalDuringRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // nothing was written
+	defer listener.Close()
 	asked := make(chan net.Conn, 1)
 	go func() {
 		for {
@@ -94,10 +94,10 @@ func TestSignalDuringRequest(t *testing.T) {
 		}
 	}()
 	cmd, in, _, code := start(t, "-H", "unix://"+listener.Addr().String(), "network", "ls")
-	defer in.Close() //nolint:errcheck // nothing was written
+	defer in.Close()
 	select {
 	case conn := <-asked:
-		defer conn.Close() //nolint:errcheck // nothing was written
+		defer conn.Close()
 	case <-time.After(10 * time.Second):
 		t.Fatal("no connection")
 	}

@@ -3,8 +3,8 @@ package depspin
 
 import (
 	_ "github.com/containerd/errdefs"
-	_ "github.com/containerd/errdefs/pkg/errhttp"
 	_ "github.com/containerd/errdefs/pkg/errgrpc"
+	_ "github.com/containerd/errdefs/pkg/errhttp"
 	_ "github.com/containerd/log"
 	_ "github.com/creack/pty"
 	_ "github.com/distribution/reference"
@@ -25,9 +25,9 @@ import (
 	_ "github.com/docker/go-connections/tlsconfig"
 	_ "github.com/docker/go-events"
 	_ "github.com/docker/go-units"
+	_ "github.com/gogo/protobuf/proto"
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/google/nftables"
-	_ "github.com/gogo/protobuf/proto"
 	_ "github.com/miekg/dns"
 	_ "github.com/moby/swarmkit/v2/node"
 	_ "github.com/moby/sys/mountinfo"

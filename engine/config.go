@@ -25,9 +25,9 @@ type Config struct {
 
 	Listen       []string // unix:///path; none: RunDir/engine.sock
 	DataPathAddr string   // address or interface for VXLAN; empty: the advertise address
-	DataPathPort uint32   // UDP port of VXLAN for a swarm initialised here; 0: 4789
+	DataPathPort uint32   // UDP port of VXLAN for a swarm initialized here; 0: 4789
 
-	DefaultAddrPool []netip.Prefix // of a swarm initialised here; none: Docker's
+	DefaultAddrPool []netip.Prefix // of a swarm initialized here; none: Docker's
 	SubnetSize      uint32         // prefix length cut from the pools; 0: 24
 
 	Hostname string // empty: the machine's
@@ -54,6 +54,10 @@ func (c *Config) check() error {
 		}
 		*d.dir = abs
 	}
+	return c.checkValues()
+}
+
+func (c *Config) checkValues() error {
 	if len(c.Listen) == 0 {
 		c.Listen = []string{"unix://" + filepath.Join(c.RunDir, SocketName)}
 	}

@@ -196,7 +196,7 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	}
 	if _, member := e.control.Membership(); !member {
 		if err := e.forgetNetworks(background); err != nil {
-			e.cfg.Log.Error("leftovers of an earlier run not removed", "err", err)
+			e.cfg.Log.ErrorContext(ctx, "leftovers of an earlier run not removed", "err", err)
 		}
 	}
 	var parts sync.WaitGroup
@@ -211,14 +211,14 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	for _, l := range e.listeners {
 		parts.Go(func() { failed <- srv.Serve(l) })
 	}
-	e.cfg.Log.Info("engine ready", "version", e.cfg.Version, "listen", e.cfg.Listen)
+	e.cfg.Log.InfoContext(ctx, "engine ready", "version", e.cfg.Version, "listen", e.cfg.Listen)
 	ready()
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	e.cfg.Log.Info("engine stopping")
+	e.cfg.Log.InfoContext(ctx, "engine stopping")
 	stopWatch()
 	err = errors.Join(err, e.shutdown(background, srv))
 	parts.Wait()

@@ -77,7 +77,7 @@ func (h *host) Joined(ctx context.Context, m control.Membership) error {
 		return err
 	}
 	if err := h.e.networks.adopt(ctx, running); err != nil {
-		h.e.cfg.Log.Error("networks of an earlier run not adopted", "err", err)
+		h.e.cfg.Log.ErrorContext(ctx, "networks of an earlier run not adopted", "err", err)
 	}
 	return h.e.workload.Settle(ctx)
 }
@@ -172,11 +172,11 @@ func (h *host) KeepTasks(ctx context.Context, taskIDs, _ []string) {
 		keep[id] = true
 	}
 	if err := h.e.workload.RemoveTasks(ctx, keep); err != nil {
-		h.e.cfg.Log.Error("containers of dropped tasks not removed", "err", err)
+		h.e.cfg.Log.ErrorContext(ctx, "containers of dropped tasks not removed", "err", err)
 	}
 	running, err := h.e.runningEndpoints(ctx)
 	if err != nil {
-		h.e.cfg.Log.Error("attachments not compared", "err", err)
+		h.e.cfg.Log.ErrorContext(ctx, "attachments not compared", "err", err)
 		return
 	}
 	used := map[[2]string]bool{}
@@ -189,7 +189,7 @@ func (h *host) KeepTasks(ctx context.Context, taskIDs, _ []string) {
 			continue
 		}
 		if err := h.e.control.Detach(ctx, a.ContainerID, network); err != nil {
-			h.e.cfg.Log.Warn("address not released", "container_id", a.ContainerID, "network_id", network, "err", err)
+			h.e.cfg.Log.WarnContext(ctx, "address not released", "container_id", a.ContainerID, "network_id", network, "err", err)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func release(f *os.File) error { return errors.Join(f.Truncate(0), f.Close()) }
 
 // Running gives the engine that owns runDir; false when none does.
 func Running(runDir string) (Instance, bool, error) {
-	f, err := os.Open(filepath.Join(runDir, instanceFile))
+	f, err := os.Open(filepath.Join(runDir, instanceFile)) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return Instance{}, false, nil
 	}
@@ -85,7 +85,7 @@ func Stop(ctx context.Context, runDir string) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	f, err := os.Open(filepath.Join(runDir, instanceFile))
+	f, err := os.Open(filepath.Join(runDir, instanceFile)) //nolint:gosec // the operator names the directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // it ended between the two looks
 	}

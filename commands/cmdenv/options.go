@@ -95,7 +95,7 @@ func (e *Env) Check() error {
 		"warning": slog.LevelWarn, "error": slog.LevelError, "fatal": slog.LevelError, "": slog.LevelInfo,
 	}[e.opts.logLevel]
 	if !ok {
-		return fmt.Errorf("Unable to parse logging level: %s", e.opts.logLevel) //nolint:staticcheck,revive // Docker's wording
+		return fmt.Errorf("Unable to parse logging level: %s", e.opts.logLevel) //nolint:staticcheck // Docker's wording
 	}
 	if e.opts.debug {
 		level = slog.LevelDebug

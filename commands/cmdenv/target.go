@@ -90,7 +90,7 @@ func socketTarget(path, how string) *target {
 
 // unresolved is a named engine whose address cannot be made out.
 func unresolved(err error) error {
-	return fmt.Errorf("Failed to initialize: unable to resolve docker endpoint: %w", err) //nolint:staticcheck,revive // Docker's wording
+	return fmt.Errorf("Failed to initialize: unable to resolve docker endpoint: %w", err) //nolint:staticcheck // Docker's wording
 }
 
 // unixPath gives the path of a unix:// host.

@@ -69,12 +69,12 @@ func New(tb testing.TB) *Server {
 
 // Start starts a server on a socket. The caller closes it.
 func Start(socket string) (*Server, error) {
-	listener, err := net.Listen("unix", socket) //nolint:noctx // listening does not block
+	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{Socket: socket, answers: map[string][]Answer{}, header: map[string]string{}, done: make(chan struct{})}
-	s.http = &http.Server{Handler: s} //nolint:gosec // no slow clients in tests
+	s.http = &http.Server{Handler: s}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(listener) // always http.ErrServerClosed

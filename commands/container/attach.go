@@ -107,11 +107,11 @@ func inspectRunning(ctx context.Context, api Inspector, id string) (container.In
 	case err != nil:
 		return c, err
 	case !c.State.Running:
-		return c, errors.New("You cannot attach to a stopped container, start it first") //nolint:staticcheck,revive // docker's wording
+		return c, errors.New("You cannot attach to a stopped container, start it first") //nolint:staticcheck // docker's wording
 	case c.State.Paused:
-		return c, errors.New("You cannot attach to a paused container, unpause it first") //nolint:staticcheck,revive // docker's wording
+		return c, errors.New("You cannot attach to a paused container, unpause it first") //nolint:staticcheck // docker's wording
 	case c.State.Restarting:
-		return c, errors.New("You cannot attach to a restarting container, wait until it is running") //nolint:staticcheck,revive // docker's wording
+		return c, errors.New("You cannot attach to a restarting container, wait until it is running") //nolint:staticcheck // docker's wording
 	}
 	return c, nil
 }
@@ -120,7 +120,7 @@ func inspectRunning(ctx context.Context, api Inspector, id string) (container.In
 // and followSize sets the true one next.
 func nudge(ctx context.Context, env *cmdenv.Env, api Resizer, id string) {
 	width, height := cmdenv.TerminalOf(env.Out).Size()
-	err := api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height + 1), Width: uint(width + 1)}) //nolint:gosec // G115: not negative
+	err := api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height + 1), Width: uint(width + 1)})
 	if err != nil {
 		env.Log().DebugContext(ctx, "terminal not resized", "container_id", id, "err", err)
 	}

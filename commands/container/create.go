@@ -130,7 +130,7 @@ func create(ctx context.Context, env *cmdenv.Env, api Creator, o *createOptions,
 		}
 	}
 	width, height := cmdenv.TerminalOf(env.Out).Size()
-	c.host.ConsoleSize = [2]uint{uint(max(height, 0)), uint(max(width, 0))} //nolint:gosec // G115: not negative
+	c.host.ConsoleSize = [2]uint{uint(max(height, 0)), uint(max(width, 0))}
 	created, err := api.ContainerCreate(ctx, c.config, c.host, c.networking, platform, o.name)
 	if named, ok := ref.(reference.Named); ok && errdefs.IsNotFound(err) && o.pull == pullMissing {
 		if !o.quiet {

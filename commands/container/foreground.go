@@ -56,7 +56,7 @@ func (f *foreground) run(ctx context.Context, starter Starter) error {
 		}
 		cancel()
 		if streams != nil {
-			<-streams // the terminal is as it was
+			<-streams //nolint:errcheck // the terminal is as it was; what failed has been told
 		}
 		return startFailure{err}
 	}
@@ -84,7 +84,7 @@ func (f *foreground) follow(streams <-chan error, ended <-chan exit, cancel func
 		if !f.attach.Stdout && !f.attach.Stderr {
 			cancel() // nothing is left to come
 		}
-		<-streams // what the container wrote last; how it ended is known
+		<-streams //nolint:errcheck // what the container wrote last; how it ended is known
 		return e.result()
 	}
 }

@@ -121,7 +121,7 @@ func (e *engine) ContainerResize(context.Context, string, container.ResizeOption
 // frame is output as it comes without a terminal: 1 is stdout, 2 is stderr.
 func frame(stream byte, text string) []byte {
 	header := []byte{stream, 0, 0, 0, 0, 0, 0, 0}
-	binary.BigEndian.PutUint32(header[4:], uint32(len(text))) //nolint:gosec // short
+	binary.BigEndian.PutUint32(header[4:], uint32(len(text)))
 	return append(header, text...)
 }
 

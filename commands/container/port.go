@@ -82,11 +82,11 @@ func bindingsOf(ports nat.PortMap, o *portOptions) ([]string, error) {
 		protocol = "tcp"
 	}
 	if _, err := strconv.ParseUint(number, 10, 16); err != nil {
-		return nil, fmt.Errorf("Error: invalid port (%s): %w", number, err) //nolint:staticcheck,revive // docker's wording
+		return nil, fmt.Errorf("Error: invalid port (%s): %w", number, err)
 	}
 	bindings := ports[nat.Port(number+"/"+protocol)]
 	if len(bindings) == 0 {
-		return nil, fmt.Errorf("Error: No public port '%s' published for %s", o.port, o.container) //nolint:staticcheck,revive // docker's wording
+		return nil, fmt.Errorf("Error: No public port '%s' published for %s", o.port, o.container)
 	}
 	lines := make([]string, 0, len(bindings))
 	for _, b := range bindings {

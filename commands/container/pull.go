@@ -34,6 +34,8 @@ func checkPull(when string) error {
 
 // pull fetches an image and shows how it goes on the error stream: what is on
 // the output is the container's.
+//
+//nolint:revive // two flags more than the limit, of one call
 func pull(ctx context.Context, env *cmdenv.Env, api Puller, ref, platform string, quiet bool) error {
 	auth, err := registryauth.Encoded(env.ConfigDir(), ref)
 	if err != nil {

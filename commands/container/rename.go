@@ -37,11 +37,11 @@ func NewRename(env *cmdenv.Env) *cobra.Command {
 
 func runRename(ctx context.Context, env *cmdenv.Env, api Renamer, from, to string) error {
 	if from == "" || to == "" {
-		return errors.New("Error: Neither old nor new names may be empty") //nolint:staticcheck,revive // docker's wording
+		return errors.New("Error: Neither old nor new names may be empty")
 	}
 	if err := api.ContainerRename(ctx, from, to); err != nil {
 		fmt.Fprintln(env.Err, err)
-		return fmt.Errorf("Error: failed to rename container named %s", from) //nolint:staticcheck,revive // docker's wording
+		return fmt.Errorf("Error: failed to rename container named %s", from)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func newRow(c container.Summary, full bool, now time.Time) row {
 		CreatedAt:    created.String(),
 		RunningFor:   render.Ago(now, created) + " ago",
 		Ports:        portList(c.Ports),
-		State:        string(c.State),
+		State:        c.State,
 		Status:       c.Status,
 		Size:         sizeOf(c),
 		Labels:       render.Labels(c.Labels),

@@ -71,7 +71,7 @@ func startAll(ctx context.Context, env *cmdenv.Env, api Starter, containers []st
 		fmt.Fprintln(env.Out, name)
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("Error: failed to start containers: %s", strings.Join(failed, ", ")) //nolint:staticcheck,revive // docker's wording
+		return fmt.Errorf("Error: failed to start containers: %s", strings.Join(failed, ", "))
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ type session struct {
 }
 
 // attach opens the streams that the options name.
+//
+//nolint:revive // the container and how it was made, of one call
 func attach(ctx context.Context, env *cmdenv.Env, api Attacher, id string, tty bool, options container.AttachOptions) (*session, error) {
 	if options.DetachKeys == "" {
 		options.DetachKeys = env.Config().DetachKeys

@@ -72,5 +72,5 @@ func resize(ctx context.Context, env *cmdenv.Env, api Resizer, id string) error 
 	if width <= 0 || height <= 0 {
 		return nil
 	}
-	return api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height), Width: uint(width)}) //nolint:gosec // G115: positive
+	return api.ContainerResize(ctx, id, container.ResizeOptions{Height: uint(height), Width: uint(width)})
 }

@@ -26,8 +26,8 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.listen, "listen", nil, "Socket to serve the API on, as unix:///path (default unix://RUN-DIR/engine.sock)")
 	f.StringVar(&o.dataPathAddr, "data-path-addr", "", "Address or interface for VXLAN (default the swarm's advertise address)")
-	f.Uint32Var(&o.dataPathPort, "data-path-port", 0, "UDP port of VXLAN in a swarm initialised here, 1024 to 49151 (default 4789)")
-	f.StringArrayVar(&o.pools, "default-addr-pool", nil, "Pool of a swarm initialised here to cut subnets from, as 10.0.0.0/8 (may be given several times)")
+	f.Uint32Var(&o.dataPathPort, "data-path-port", 0, "UDP port of VXLAN in a swarm initialized here, 1024 to 49151 (default 4789)")
+	f.StringArrayVar(&o.pools, "default-addr-pool", nil, "Pool of a swarm initialized here to cut subnets from, as 10.0.0.0/8 (may be given several times)")
 	f.Uint32Var(&o.poolMask, "default-addr-pool-mask-length", 0, "Prefix length of the subnets cut from the pools (default 24)")
 }
 

@@ -35,7 +35,7 @@ func runEngine(ctx context.Context, env *cmdenv.Env, o *runOptions, self string)
 	}
 	return e.Run(ctx, func() {
 		if err := notify(env.Getenv, "READY=1"); err != nil {
-			env.Log().Warn("readiness not reported", "err", err)
+			env.Log().WarnContext(ctx, "readiness not reported", "err", err)
 		}
 	})
 }

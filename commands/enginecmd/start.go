@@ -105,7 +105,7 @@ func spawn(ctx context.Context, argv []string, log *os.File) (err error) {
 		return nil
 	}
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // how it ended is in the log
 		return whyItEnded(log, from)
 	default:
 	}
@@ -137,7 +137,7 @@ func openLog(dataDir string) (*os.File, error) {
 			return nil, fmt.Errorf("put the old log aside: %w", err)
 		}
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return nil, fmt.Errorf("open the engine's log: %w", err)
 	}

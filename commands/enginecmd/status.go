@@ -109,7 +109,7 @@ func fetchInfo(ctx context.Context, socket string) (system.Info, error) {
 func (st status) write(out io.Writer, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%s:\t"+format+"\n", append([]any{name}, args...)...) //nolint:errcheck // Flush reports it
+		fmt.Fprintf(w, "%s:\t"+format+"\n", append([]any{name}, args...)...)
 	}
 	row("Engine", "running for %s (pid %d)", units.HumanDuration(now.Sub(st.Engine.Started)), st.Engine.Pid)
 	row("Version", "%s", st.Engine.Version)

@@ -73,7 +73,7 @@ func runInspect(ctx context.Context, env *cmdenv.Env, api inspectAPI, o *inspect
 		return inspectPretty(ctx, env, api, o.services)
 	}
 	if strings.HasPrefix(format, "pretty") {
-		return errors.New("Cannot supply extra formatting options to the pretty template") //nolint:staticcheck,revive // docker's wording
+		return errors.New("Cannot supply extra formatting options to the pretty template") //nolint:staticcheck // docker's wording
 	}
 	return render.Inspect(env.Out, o.services, strings.TrimPrefix(format, "raw"), func(ref string) (any, []byte, error) {
 		service, err := find(ctx, api, ref)
@@ -86,7 +86,7 @@ func runInspect(ctx context.Context, env *cmdenv.Env, api inspectAPI, o *inspect
 func find(ctx context.Context, api Inspector, ref string) (swarm.Service, error) {
 	service, _, err := api.ServiceInspectWithRaw(ctx, ref, swarm.ServiceInspectOptions{InsertDefaults: true})
 	if errdefs.IsNotFound(err) {
-		return swarm.Service{}, fmt.Errorf("Error: no such service: %s", ref) //nolint:staticcheck,revive // docker's wording
+		return swarm.Service{}, fmt.Errorf("Error: no such service: %s", ref) //nolint:staticcheck // docker's wording
 	}
 	return service, err
 }

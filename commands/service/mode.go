@@ -32,7 +32,7 @@ func (o *createOptions) serviceMode() (swarm.ServiceMode, error) {
 	case "global-job":
 		return swarm.ServiceMode{GlobalJob: &swarm.GlobalJob{}}, o.rejectReplicaFlags()
 	default:
-		return swarm.ServiceMode{}, fmt.Errorf("Unknown mode: %s, only replicated and global supported", o.mode) //nolint:staticcheck,revive // docker's wording
+		return swarm.ServiceMode{}, fmt.Errorf("Unknown mode: %s, only replicated and global supported", o.mode) //nolint:staticcheck // docker's wording
 	}
 }
 

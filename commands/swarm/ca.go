@@ -151,7 +151,7 @@ func rotated(want swarm.TLSInfo, nodes []swarm.Node) (certs, roots int) {
 
 func printTrustRoot(env *cmdenv.Env, s swarm.Swarm) error {
 	if s.TLSInfo.TrustRoot == "" {
-		return errors.New("No CA information available") //nolint:staticcheck,revive // Docker's wording
+		return errors.New("No CA information available") //nolint:staticcheck // Docker's wording
 	}
 	fmt.Fprintln(env.Out, strings.TrimSpace(s.TLSInfo.TrustRoot))
 	return nil

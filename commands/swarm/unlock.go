@@ -42,9 +42,9 @@ func runUnlock(ctx context.Context, env *cmdenv.Env, api unlocker) error {
 	switch info.Swarm.LocalNodeState {
 	case swarm.LocalNodeStateLocked:
 	case swarm.LocalNodeStateInactive:
-		return errors.New("Error: This node is not part of a swarm") //nolint:staticcheck,revive // Docker's wording
+		return errors.New("Error: This node is not part of a swarm") //nolint:staticcheck // Docker's wording
 	case swarm.LocalNodeStatePending, swarm.LocalNodeStateActive, swarm.LocalNodeStateError:
-		return errors.New("Error: swarm is not locked") //nolint:staticcheck,revive // Docker's wording
+		return errors.New("Error: swarm is not locked") //nolint:staticcheck // Docker's wording
 	}
 	question := "Enter unlock key: "
 	if !cmdenv.TerminalOf(env.In).IsTTY {

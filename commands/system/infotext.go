@@ -137,11 +137,7 @@ func (p *infoPrinter) cluster(s swarm.Info) {
 	p.line("  Managers:", s.Managers)
 	p.line("  Nodes:", s.Nodes)
 	if c.DefaultAddrPool != nil {
-		pools := ""
-		for _, pool := range c.DefaultAddrPool {
-			pools += pool + "  "
-		}
-		p.line("  Default Address Pool:", pools)
+		p.line("  Default Address Pool:", strings.Join(c.DefaultAddrPool, "  ")+"  ")
 		p.line("  SubnetSize:", c.SubnetSize)
 	}
 	if c.DataPathPort > 0 {

@@ -165,7 +165,7 @@ func (s *searcher) find(ctx context.Context, ref string) (any, []byte, error) {
 		}
 		return value, raw, err
 	}
-	return nil, nil, fmt.Errorf("Error: No such object: %s", ref) //nolint:staticcheck,revive // docker's wording
+	return nil, nil, fmt.Errorf("Error: No such object: %s", ref) //nolint:staticcheck // docker's wording
 }
 
 // notOfKind reports errors that leave it open that ref is something else.

@@ -41,7 +41,7 @@ const noQuorum = "The swarm does not have a leader. It's possible that too few m
 // (api/server/httpstatus, statusCodeFromGRPCError) and keeps its text, which
 // Docker prints as it is. Every other error passes as it is.
 func classify(err error) error {
-	plain, ok := err.(interface{ GRPCStatus() *status.Status }) //nolint:errorlint // an error that wraps a status has been given its class by whoever wrapped it
+	plain, ok := err.(interface{ GRPCStatus() *status.Status })
 	if !ok {
 		return err
 	}

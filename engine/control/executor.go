@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"log/slog"
 	"sort"
 	"sync"
 	"time"
@@ -130,7 +129,7 @@ func (e *executor) serve(ctx context.Context) {
 			continue
 		}
 		if ctx.Err() == nil {
-			e.cfg.Log.Error("the host can not take up the swarm membership", slog.Any("err", err))
+			e.cfg.Log.ErrorContext(ctx, "the host can not take up the swarm membership", "err", err)
 		}
 		delay = min(2*delay, lastDelay)
 		retry.Reset(delay)
@@ -213,7 +212,7 @@ func (e *executor) membership() (Membership, bool) {
 	}
 	m, err := v.membership()
 	if err != nil {
-		e.cfg.Log.Error("addresses of the swarm membership", slog.Any("err", err))
+		e.cfg.Log.Error("addresses of the swarm membership", "err", err)
 		return Membership{}, false
 	}
 	m.NodeID, m.DataPathPort = id, uint16(port) //nolint:gosec // below 49152, by the manager's validation

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -54,7 +53,7 @@ func (n *Node) Join(ctx context.Context, req swarm.JoinRequest) error {
 		return nil
 	}
 	if waitCtx.Err() != nil {
-		n.cfg.Log.Warn("joining the swarm goes on in the background", slog.Any("err", err))
+		n.cfg.Log.WarnContext(ctx, "joining the swarm goes on in the background", "err", err)
 		return errJoinTimeout
 	}
 	return undone(classify(err), n.forget(ctx, r, false))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/moby/swarmkit/v2/api"
 
@@ -50,7 +49,7 @@ func (n *Node) mayLeave(ctx context.Context, v view) error {
 		active, reachable, unreachable, err := managerStats(ctx, api.NewControlClient(v.conn), v.nodeID())
 		switch {
 		case err != nil:
-			n.cfg.Log.Warn("managers of the swarm are not known", slog.Any("err", err))
+			n.cfg.Log.WarnContext(ctx, "managers of the swarm are not known", "err", err)
 		case active && reachable == 1 && unreachable == 0:
 			return fault.Unavailable("%sRemoving the last manager erases all current state of the swarm. Use `--force` to ignore this message. ", msg)
 		case active && reachable-2 <= unreachable:

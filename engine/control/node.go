@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -52,7 +51,7 @@ func (n *Node) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.JoinTimeout)
 	defer cancel()
 	if err := r.wait(ctx); err != nil {
-		n.cfg.Log.Error("swarm node is not ready", slog.Any("err", err))
+		n.cfg.Log.ErrorContext(ctx, "swarm node is not ready", "err", err)
 	}
 	return nil
 }
@@ -124,7 +123,7 @@ func (n *Node) Managers() []netip.Addr {
 	defer cancel()
 	nodes, err := listNodes(ctx, api.NewControlClient(v.conn), nil)
 	if err != nil {
-		n.cfg.Log.Warn("members of the swarm are not known", slog.Any("err", err))
+		n.cfg.Log.Warn("members of the swarm are not known", "err", err)
 	}
 	for _, m := range nodes {
 		if m.ID != own && m.ManagerStatus != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -98,7 +97,7 @@ func (r *runner) run(ctx context.Context) {
 			return
 		}
 		delay = min(2*delay, lastDelay)
-		r.cfg.Log.Warn("swarm node ended, starting it again", slog.Duration("delay", delay), slog.Any("err", err))
+		r.cfg.Log.WarnContext(ctx, "swarm node ended, starting it again", "delay", delay, "err", err)
 		pause := time.NewTimer(delay)
 		select {
 		case <-pause.C:
@@ -143,7 +142,7 @@ func (r *runner) attempt(ctx context.Context, settled func()) (wasReady bool, er
 		return false, err
 	}
 	if err := r.becameReady(); err != nil {
-		r.cfg.Log.Error("swarm membership is not saved", slog.Any("err", err))
+		r.cfg.Log.ErrorContext(ctx, "swarm membership is not saved", "err", err)
 	}
 	settled()
 	return true, <-exited
@@ -315,7 +314,7 @@ func (r *runner) stop(ctx context.Context, keep bool) error {
 		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 		defer cancel()
 		if err := node.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			r.cfg.Log.Warn("swarm node did not stop in time", slog.Any("err", err))
+			r.cfg.Log.WarnContext(ctx, "swarm node did not stop in time", "err", err)
 		}
 	}
 	r.cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/moby/swarmkit/v2/api"
 )
@@ -114,7 +115,7 @@ func (u usage) blocked(id string) string {
 	if n.DriverState == nil {
 		return u.unallocated(n)
 	}
-	subnets := ""
+	var subnets []string
 	for _, s := range subnetModels(n) {
 		if s.Prefix.Addr().Is6() {
 			continue
@@ -122,12 +123,12 @@ func (u usage) blocked(id string) string {
 		if free(s.Prefix, s.IPRange, u.withReserved(n.ID, s.Gateway, s.Aux)) > 0 {
 			return ""
 		}
-		subnets += " " + s.Prefix.String()
+		subnets = append(subnets, s.Prefix.String())
 	}
-	if subnets == "" {
+	if len(subnets) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("no address left in network %s: subnet%s is exhausted: scale down, remove containers, or use a network with a larger subnet", n.Spec.Annotations.Name, subnets)
+	return fmt.Sprintf("no address left in network %s: subnet %s is exhausted: scale down, remove containers, or use a network with a larger subnet", n.Spec.Annotations.Name, strings.Join(subnets, " "))
 }
 
 func (u usage) withReserved(id string, gateway netip.Addr, aux map[string]netip.Addr) map[netip.Addr]bool {

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +35,7 @@ func (n *Node) watchOnce(ctx context.Context, out chan<- model.Event) {
 	r := n.current()
 	if v := r.view(); v.conn != nil {
 		err := relay(ctx, api.NewWatchClient(v.conn), out)
-		n.cfg.Log.Debug("watch of the swarm ended", slog.Any("err", err))
+		n.cfg.Log.DebugContext(ctx, "watch of the swarm ended", "err", err)
 	}
 	wait := time.NewTimer(rewatch)
 	defer wait.Stop()

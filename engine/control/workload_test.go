@@ -176,7 +176,7 @@ func checkListing(t *testing.T, m *member, id string) {
 	for _, tc := range []struct{ key, value, want string }{
 		{"desired-state", "asleep", "Invalid desired-state filter: 'asleep'"},
 		{"service", "nope", "service nope not found"},
-		{"colour", "red", "invalid filter 'colour'"},
+		{"color", "red", "invalid filter 'color'"},
 	} {
 		_, err := m.Tasks(t.Context(), filters.NewArgs(filters.Arg(tc.key, tc.value)))
 		if err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -57,7 +57,7 @@ func (s *Server) containerAttach(w *response, r *request) error {
 		err = conn.take(w, upgrade(r, tty))
 	}
 	if ctx.Err() != nil && w.started {
-		return nil //nolint:nilerr // the client went, or detached
+		return nil
 	}
 	return err
 }

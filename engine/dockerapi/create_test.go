@@ -93,20 +93,28 @@ func TestContainerCreateRefuses(t *testing.T) {
 		message string
 	}{
 		{`{"Image":""}`, 400, "no image specified"},
-		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"host"}}`, 501,
-			"this engine cannot create a container with the host's network (--network host): every container has a network namespace of its own" + cannot},
+		{
+			`{"Image":"weft/probe","HostConfig":{"NetworkMode":"host"}}`, 501,
+			"this engine cannot create a container with the host's network (--network host): every container has a network namespace of its own" + cannot,
+		},
 		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:x"}}`, 501, "this engine cannot create a container with another container's network (--network container:…)" + cannot},
 		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:"}}`, 400, "invalid network mode: invalid container format container:<name|id>"},
 		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"NetworkMode":"container:x"}}`, 400, "conflicting options: hostname and the network mode"},
 		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"UTSMode":"host"}}`, 400, "conflicting options: hostname and the UTS mode"},
-		{`{"Image":"weft/probe","HostConfig":{"RestartPolicy":{"Name":"weird"}}}`, 400,
-			"invalid restart policy: unknown policy 'weird'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"},
-		{`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Binds":["/a:/b"],"Memory":5,"DeviceRequests":[{}]}}`, 501,
+		{
+			`{"Image":"weft/probe","HostConfig":{"RestartPolicy":{"Name":"weird"}}}`, 400,
+			"invalid restart policy: unknown policy 'weird'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+		},
+		{
+			`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Binds":["/a:/b"],"Memory":5,"DeviceRequests":[{}]}}`, 501,
 			"this engine cannot create a container with volumes (-v, --volume); a health check (--health-cmd); bind mounts (-v, --volume); " +
-				"memory limits (-m, --memory, …); devices (--device, --gpus, …)" + cannot},
+				"memory limits (-m, --memory, …); devices (--device, --gpus, …)" + cannot,
+		},
 		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"DriverOpts":{"a":"b"}}}}}`, 501, "this engine cannot connect to network n with driver options of an endpoint (--driver-opt)" + cannot},
-		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}}`, 400,
-			"user specified IP address is supported on user defined networks only"},
+		{
+			`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}}`, 400,
+			"user specified IP address is supported on user defined networks only",
+		},
 		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"IPAMConfig":{"IPv6Address":"fe80::1%eth0"}}}}}`, 400, "invalid endpoint settings:\ninvalid IPv6 address: fe80::1%eth0"},
 	} {
 		b.refused("POST", "/containers/create", c.body, c.status, c.message)

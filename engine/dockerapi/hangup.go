@@ -61,7 +61,7 @@ func (w *hangupWatch) run(gone func()) {
 	}
 	events := make([]syscall.EpollEvent, 1)
 	err = raw.Read(func(fd uintptr) bool {
-		n, err := syscall.EpollWait(int(fd), events, 0) //nolint:gosec // descriptors are small
+		n, err := syscall.EpollWait(int(fd), events, 0)
 		return n > 0 || (err != nil && !errors.Is(err, syscall.EINTR))
 	})
 	if err == nil {

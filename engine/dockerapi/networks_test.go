@@ -100,7 +100,7 @@ func TestNetworkInspect(t *testing.T) {
 	id := b.run(t, "web", "red")
 	c := b.docker("")
 	red, err := c.NetworkInspect(t.Context(), "red", network.InspectOptions{Verbose: true})
-	if err != nil || red.Containers[id].Name != "web" || red.Services != nil && len(red.Services) != 0 {
+	if err != nil || red.Containers[id].Name != "web" || len(red.Services) != 0 {
 		t.Fatalf("%+v, %v", red, err)
 	}
 	for _, ref := range []string{red.ID, red.ID[:10]} {

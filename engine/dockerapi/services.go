@@ -83,6 +83,7 @@ func adjustService(r *request, spec *swarm.ServiceSpec) {
 	}
 }
 
+//nolint:gocognit // a table of versions, a field a line
 func adjustServiceContainer(r *request, c *swarm.ContainerSpec) {
 	if r.before("1.46") {
 		c.OomScoreAdj = 0

@@ -335,7 +335,9 @@ func TestWaitEndsWithItsClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, errs := b.docker("").ContainerWait(ctx, "web", container.WaitConditionNextExit)
 	cancel()
-	<-errs
+	if err := <-errs; err == nil {
+		t.Error("a wait whose client went gave no error")
+	}
 	eventually(t, "nobody waits", func() bool { return b.Waiting() == 0 })
 }
 

@@ -87,7 +87,7 @@ func (n *network) enter(ctx context.Context, s *session, limit time.Duration) {
 	case <-entered:
 	case <-t.C:
 		late.Store(true)
-		s.g.cfg.Log.Debug("peers slow to send a network's rows, going on without", "network_id", n.id)
+		s.g.cfg.Log.DebugContext(ctx, "peers slow to send a network's rows, going on without", "network_id", n.id)
 	case <-ctx.Done():
 	}
 }
@@ -106,7 +106,7 @@ func (s *session) joinNetwork(ctx context.Context, networkID string) bool {
 		return false
 	}
 	if err := s.db.JoinNetwork(networkID); err != nil {
-		s.g.cfg.Log.Error("network not joined in the gossip", "network_id", networkID, "err", err)
+		s.g.cfg.Log.ErrorContext(ctx, "network not joined in the gossip", "network_id", networkID, "err", err)
 		return false
 	}
 	return true

@@ -16,7 +16,7 @@ import (
 // close again, the next pause is longer.
 func (g *Gossip) heal(ctx context.Context, s *session) *session {
 	ghosts := s.ghosts()
-	g.cfg.Log.Warn("gossip took this node for gone, starting over", "gossip_id", s.id, "ghosts", ghosts)
+	g.cfg.Log.WarnContext(ctx, "gossip took this node for gone, starting over", "gossip_id", s.id, "ghosts", ghosts)
 	attempt := g.heals.Add(1)
 	s.db.Close()
 	for _, id := range ghosts {
@@ -34,7 +34,7 @@ func (g *Gossip) heal(ctx context.Context, s *session) *session {
 			g.adopt(ctx, next)
 			return next
 		}
-		g.cfg.Log.Error("gossip not started again, will be retried", "err", err)
+		g.cfg.Log.ErrorContext(ctx, "gossip not started again, will be retried", "err", err)
 	}
 }
 
@@ -58,7 +58,7 @@ func (g *Gossip) begin() (*session, error) {
 func (g *Gossip) expel(ctx context.Context, id string) {
 	s, err := g.open(id)
 	if err != nil {
-		g.cfg.Log.Warn("ghost of this node not expelled", "gossip_id", id, "err", err)
+		g.cfg.Log.WarnContext(ctx, "ghost of this node not expelled", "gossip_id", id, "err", err)
 		return
 	}
 	if seeds := s.seeds(map[netip.Addr]bool{}); len(seeds) > 0 {

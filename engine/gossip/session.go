@@ -176,18 +176,18 @@ func (s *session) join(ctx context.Context, seeds []netip.Addr) bool {
 	up := s.answering(ctx, seeds)
 	if len(up) == 0 {
 		if ctx.Err() == nil {
-			s.g.cfg.Log.Warn("no gossip peer answers; 7946/tcp and 7946/udp must be open between the nodes", "port", s.g.cfg.Port, "peer_addrs", seeds)
+			s.g.cfg.Log.WarnContext(ctx, "no gossip peer answers; 7946/tcp and 7946/udp must be open between the nodes", "port", s.g.cfg.Port, "peer_addrs", seeds)
 		}
 		return false
 	}
 	if err := s.db.Join(up); err != nil {
 		// Its last part, telling everybody, may fail without harm.
 		if s.alone() {
-			s.g.cfg.Log.Warn("gossip peers not joined", "peer_addrs", up, "err", err)
+			s.g.cfg.Log.WarnContext(ctx, "gossip peers not joined", "peer_addrs", up, "err", err)
 			return false
 		}
 	}
-	s.g.cfg.Log.Info("gossip joined", "gossip_id", s.id, "peer_addrs", up, "members", len(s.db.ClusterPeers()))
+	s.g.cfg.Log.InfoContext(ctx, "gossip joined", "gossip_id", s.id, "peer_addrs", up, "members", len(s.db.ClusterPeers()))
 	return true
 }
 

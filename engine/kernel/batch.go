@@ -135,6 +135,8 @@ func (s *batchSocket) close() { _ = unix.Close(s.fd) }
 // exchange writes messages from to to (exclusive), the last one asking for an
 // acknowledgement, and reads the answers. rtnetlink works within the write:
 // when it returns, every answer is in the receive queue.
+//
+//nolint:gocognit // one loop over the answers of one write, with every case a line
 func (s *batchSocket) exchange(b *Batch, from, to int) ([]Failure, error) {
 	first := s.seq + 1
 	for i := from; i < to; i++ {
@@ -198,7 +200,7 @@ func parseAnswers(data []byte) []answer {
 			a := answer{seq: binary.NativeEndian.Uint32(data[8:])}
 			code := int32(binary.NativeEndian.Uint32(data[unix.SizeofNlMsghdr:])) //nolint:gosec // signed in struct nlmsgerr
 			if code != 0 {
-				a.err = unix.Errno(-code)
+				a.err = unix.Errno(-code) //nolint:gosec // positive: the kernel's are negative
 				if text := errorText(data[:size], errEnd); text != "" {
 					a.err = fmt.Errorf("%w (%s)", a.err, text)
 				}

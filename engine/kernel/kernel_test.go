@@ -222,8 +222,8 @@ func TestSysctls(t *testing.T) {
 // device is the index of the first device a namespace gets after lo.
 const device = 2
 
-// neighbour puts a permanent neighbour entry of device into the batch.
-func neighbour(b *kernel.Batch, msgType, flags uint16, addr [4]byte) {
+// neighbor puts a permanent neighbor entry of device into the batch.
+func neighbor(b *kernel.Batch, msgType, flags uint16, addr [4]byte) {
 	header := make([]byte, unix.SizeofNdMsg)
 	header[0] = unix.AF_INET
 	header[4] = device
@@ -246,7 +246,7 @@ func TestBatch(t *testing.T) {
 	const n = 3000 // several writes
 	var b kernel.Batch
 	for i := range n {
-		neighbour(&b, unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_EXCL, [4]byte{10, 0, byte(i >> 8), byte(i)})
+		neighbor(&b, unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_EXCL, [4]byte{10, 0, byte(i >> 8), byte(i)})
 	}
 	failures, err := ns.Send(&b)
 	must(t, err)
@@ -273,9 +273,9 @@ func TestBatch(t *testing.T) {
 
 	// One refused among others.
 	var mixed kernel.Batch
-	neighbour(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 0, 0, 1})
-	neighbour(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 9, 9, 9})
-	neighbour(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 0, 0, 2})
+	neighbor(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 0, 0, 1})
+	neighbor(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 9, 9, 9})
+	neighbor(&mixed, unix.RTM_DELNEIGH, 0, [4]byte{10, 0, 0, 2})
 	failures, err = ns.Send(&mixed)
 	must(t, err)
 	if len(failures) != 1 || failures[0].Index != 1 || !errors.Is(failures[0].Err, unix.ENOENT) {

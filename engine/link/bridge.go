@@ -66,7 +66,7 @@ func bridgeMatches(l netlink.Link, spec Bridge) bool {
 func addBridge(h *netlink.Handle, spec Bridge) (netlink.Link, error) {
 	a := attrs(spec.Name, spec.MTU)
 	a.HardwareAddr = spec.MAC.HardwareAddr()
-	// Neighbour solicitations are multicast. Snooping without a querier would
+	// Neighbor solicitations are multicast. Snooping without a querier would
 	// forget who listens to them.
 	snooping := false
 	// With a default VLAN the bridge would hold each static entry twice.

@@ -25,7 +25,7 @@ const (
 var ErrVNIBusy = errors.New("the VNI is in use on this host")
 
 // VXLAN is a segment's tunnel end on one node. It is a port of a bridge, sends
-// from Local, learns nothing, and answers ARP and neighbour solicitations for
+// from Local, learns nothing, and answers ARP and neighbor solicitations for
 // the remote endpoints it was told about.
 type VXLAN struct {
 	Name   string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func Hosts(tb testing.TB, n, mtu int) []*Host {
 	}
 	dir := tempDir(tb)
 	underlay := namespace(tb, filepath.Join(dir, "underlay"))
-	Exec(tb, underlay, "ip", "link", "add", "underlay", "mtu", fmt.Sprint(mtu), "type", "bridge", "mcast_snooping", "0")
+	Exec(tb, underlay, "ip", "link", "add", "underlay", "mtu", strconv.Itoa(mtu), "type", "bridge", "mcast_snooping", "0")
 	Exec(tb, underlay, "ip", "link", "set", "underlay", "up")
 	hosts := make([]*Host, n)
 	for i := range hosts {
@@ -152,7 +153,7 @@ func (h *Host) Unplug(off bool) {
 // command does.
 func Exec(tb testing.TB, ns *kernel.Namespace, args ...string) string {
 	tb.Helper()
-	out, err := run(tb, ns, "", args...)
+	out, err := run(ns, "", args...)
 	if err != nil {
 		tb.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -162,15 +163,15 @@ func Exec(tb testing.TB, ns *kernel.Namespace, args ...string) string {
 // ip runs lines of `ip` commands at once.
 func ip(tb testing.TB, ns *kernel.Namespace, script string) {
 	tb.Helper()
-	if out, err := run(tb, ns, script, "ip", "-batch", "-"); err != nil {
+	if out, err := run(ns, script, "ip", "-batch", "-"); err != nil {
 		tb.Fatalf("ip -batch: %v: %s\n%s", err, out, script)
 	}
 }
 
-func run(tb testing.TB, ns *kernel.Namespace, stdin string, args ...string) (string, error) {
+func run(ns *kernel.Namespace, stdin string, args ...string) (string, error) {
 	var out bytes.Buffer
 	err := kernel.Do(ns, func() error {
-		cmd := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // the test's own words
+		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 		return cmd.Run()
 	})

@@ -14,7 +14,7 @@ import (
 )
 
 // Inventory is what there is in some namespaces and directories: a line for
-// each link, address, route, rule, permanent neighbour, mount and file, and
+// each link, address, route, rule, permanent neighbor, mount and file, and
 // the number of namespaces this process holds open.
 type Inventory map[string]int
 

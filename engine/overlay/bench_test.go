@@ -74,7 +74,7 @@ func BenchmarkTraffic(b *testing.B) {
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			paths := rig(b)
-			for _, p := range paths { // warm up: neighbours, caches
+			for _, p := range paths { // warm up: neighbors, caches
 				connections(b, p)
 			}
 			b.ResetTimer()

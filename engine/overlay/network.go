@@ -30,7 +30,7 @@ func (d *Driver) Ensure(ctx context.Context, nw model.Network) (err error) {
 	}
 	mtu, capped := taskMTU(u.MTU, d.vtep, nw.MTU)
 	if capped {
-		d.log.Warn("network MTU lowered to what the underlay carries",
+		d.log.WarnContext(ctx, "network MTU lowered to what the underlay carries",
 			"network_id", nw.ID, "asked", nw.MTU, "mtu", mtu, "underlay", u.Name, "underlay_mtu", u.MTU)
 	}
 	if err := checkMTU(nw, mtu); err != nil {

@@ -84,7 +84,7 @@ func (d *Driver) usable(n *network, p model.Peer) (model.Peer, bool) {
 	if p.MAC == (model.MAC{}) && p.Addr.Addr().Is4() {
 		p.MAC = model.MACFromAddr(p.Addr.Addr())
 	}
-	why := ""
+	var why string
 	switch {
 	case !p.VTEP.IsValid() || p.VTEP.IsUnspecified() || p.VTEP.IsMulticast():
 		why = "its VTEP is not a host's address"

@@ -36,7 +36,7 @@ func (d *Driver) Sweep(ctx context.Context, keepNetworks, keepEndpoints map[stri
 		case networks[name]:
 			errs = append(errs, d.sweepDevices(filepath.Join(d.dir, name), veths))
 		default:
-			d.log.Info("left-over network removed", "path", filepath.Join(d.dir, name))
+			d.log.InfoContext(ctx, "left-over network removed", "path", filepath.Join(d.dir, name))
 			errs = append(errs, removeNamespace(filepath.Join(d.dir, name), nil))
 		}
 	}

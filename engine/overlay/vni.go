@@ -46,7 +46,7 @@ func (b *build) ensureVXLAN(ctx context.Context, spec link.VXLAN) (link.Device, 
 			return dev, errors.Join(err, findErr)
 		}
 		if h.path != "" && !d.present(h.path) {
-			d.log.Warn("stale network removed that held a VNI", "network_id", b.spec.ID, "vni", uint32(spec.VNI), "path", h.path)
+			d.log.WarnContext(ctx, "stale network removed that held a VNI", "network_id", b.spec.ID, "vni", uint32(spec.VNI), "path", h.path)
 			if err := removeNamespace(h.path, nil); err != nil {
 				return dev, fmt.Errorf("VNI %d is held by %s, which is left of a network that is gone: %w", spec.VNI, h.path, err)
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // Apply writes c to the VXLAN device of that index in ns: first what makes an
-// endpoint reachable, the neighbour entry last, then the deletions in reverse.
+// endpoint reachable, the neighbor entry last, then the deletions in reverse.
 // An entry that is to be deleted and is not there is fine. Everything is
 // attempted; the error names what the kernel refused.
 func Apply(ns *kernel.Namespace, index int, c Changes) error {
@@ -87,7 +87,7 @@ func (c Changes) describe(i int) string {
 // replace is how an entry is set, whether it is there or not.
 const replace = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 
-// writer puts neighbour messages for one device into a batch.
+// writer puts neighbor messages for one device into a batch.
 type writer struct {
 	index int
 	batch kernel.Batch

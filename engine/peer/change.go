@@ -12,8 +12,8 @@ type FDB struct {
 	VTEP netip.Addr
 }
 
-// Neigh is a neighbour entry of a VXLAN device, from which it answers ARP
-// requests and neighbour solicitations.
+// Neigh is a neighbor entry of a VXLAN device, from which it answers ARP
+// requests and neighbor solicitations.
 type Neigh struct {
 	Addr netip.Addr
 	MAC  model.MAC

@@ -8,7 +8,7 @@
 //
 // An endpoint has a permanent FDB entry on the VXLAN device, a static one on
 // the bridge port (so that the bridge sends frames for it out of that port
-// alone, and not to every local endpoint), and a permanent neighbour entry for
+// alone, and not to every local endpoint), and a permanent neighbor entry for
 // its IPv4 address and, where the segment has IPv6, for the address derived
 // from it. The entries live with the device: nobody deletes them when it goes.
 package peer

@@ -176,7 +176,7 @@ func (t *Table) unuse(m model.MAC, a netip.Addr) {
 	}
 }
 
-// setNeigh records the neighbour entries of endpoint address a.
+// setNeigh records the neighbor entries of endpoint address a.
 func (t *Table) setNeigh(c *Changes, a netip.Addr, mac model.MAC, present bool) {
 	t.setOneNeigh(c, a, mac, present)
 	if v6 := t.segment.AddrV6(a); v6.IsValid() {

@@ -77,19 +77,35 @@ func TestTable(t *testing.T) {
 			"set FDB entry "+mac2+" behind 192.0.2.1", "set bridge entry "+mac2, "set neighbor entry 10.0.0.2 at "+mac2)},
 		{"flapping, ends absent", plain(), nil, []model.PeerChange{set(a2), del(a2)}, ""},
 		{"flapping, ends as it was", plain(), []model.PeerChange{set(a2)}, []model.PeerChange{del(a2), set(a2)}, ""},
-		{"another VTEP", plain(), []model.PeerChange{set(a2)}, []model.PeerChange{set(moved)},
-			"set FDB entry " + mac2 + " behind 192.0.2.9"},
+		{
+			"another VTEP", plain(),
+			[]model.PeerChange{set(a2)},
+			[]model.PeerChange{set(moved)},
+			"set FDB entry " + mac2 + " behind 192.0.2.9",
+		},
 		{"another address", plain(), []model.PeerChange{set(a2)}, []model.PeerChange{set(a3)}, lines(
 			"set FDB entry "+mac3+" behind 192.0.2.1", "set bridge entry "+mac3, "set neighbor entry 10.0.0.3 at "+mac3,
 			"delete neighbor entry 10.0.0.2", "delete bridge entry "+mac2, "delete FDB entry "+mac2)},
 		{"rival with a larger ID", plain(), []model.PeerChange{set(a2)}, []model.PeerChange{set(b2)}, ""},
-		{"rival with a smaller ID", plain(), []model.PeerChange{set(b2)}, []model.PeerChange{set(a2)},
-			"set FDB entry " + mac2 + " behind 192.0.2.1"},
-		{"holder goes, rival stays", plain(), []model.PeerChange{set(a2), set(b2)}, []model.PeerChange{del(a2)},
-			"set FDB entry " + mac2 + " behind 192.0.2.2"},
+		{
+			"rival with a smaller ID", plain(),
+			[]model.PeerChange{set(b2)},
+			[]model.PeerChange{set(a2)},
+			"set FDB entry " + mac2 + " behind 192.0.2.1",
+		},
+		{
+			"holder goes, rival stays", plain(),
+			[]model.PeerChange{set(a2), set(b2)},
+			[]model.PeerChange{del(a2)},
+			"set FDB entry " + mac2 + " behind 192.0.2.2",
+		},
 		{"rival goes", plain(), []model.PeerChange{set(a2), set(b2)}, []model.PeerChange{del(b2)}, ""},
-		{"one MAC, two addresses", plain(), []model.PeerChange{set(a2)}, []model.PeerChange{set(twin)},
-			"set neighbor entry 10.0.0.3 at " + mac2},
+		{
+			"one MAC, two addresses", plain(),
+			[]model.PeerChange{set(a2)},
+			[]model.PeerChange{set(twin)},
+			"set neighbor entry 10.0.0.3 at " + mac2,
+		},
 		{"one of a MAC's addresses goes", plain(), []model.PeerChange{set(a2), set(twin)}, []model.PeerChange{del(a2)}, lines(
 			"set FDB entry "+mac2+" behind 192.0.2.2", "delete neighbor entry 10.0.0.2")},
 	} {

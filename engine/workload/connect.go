@@ -27,7 +27,7 @@ func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkReq
 		return fault.Forbidden("%s is already attached to network %s", rec.Spec.Name, req.Network)
 	}
 	if rec.State == model.StateRunning {
-		if _, err := m.plug(ctx, c, req, freeIfName(rec)); err != nil {
+		if err := m.plug(ctx, c, req, freeIfName(rec)); err != nil {
 			return err
 		}
 	}

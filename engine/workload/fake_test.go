@@ -3,8 +3,6 @@ package workload_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -48,7 +46,7 @@ func (w *world) manager(t *testing.T) *workload.Manager {
 			defer w.mu.Unlock()
 			w.events = append(w.events, e.Type+" "+e.Action)
 		},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	t.Cleanup(m.Close)
 	return m
@@ -252,4 +250,4 @@ func awaitState(t *testing.T, m *workload.Manager, id string) model.ExitStatus {
 	return st
 }
 
-var errInjected = fmt.Errorf("injected")
+var errInjected = errors.New("injected")

@@ -25,13 +25,13 @@ func (m *Manager) Restore(ctx context.Context) error {
 		}
 		pid, running, err := m.Runtime.Running(ctx, rec.ID)
 		if err != nil {
-			m.Log.Warn("container's process can't be looked up, taken as ended", "container_id", rec.ID, "err", err)
+			m.Log.WarnContext(ctx, "container's process can't be looked up, taken as ended", "container_id", rec.ID, "err", err)
 		}
 		if running {
 			if err := m.update(c, func(r *model.Container) { r.Pid = pid }); err != nil {
 				return err
 			}
-			m.Log.Info("container adopted", "container_id", rec.ID, "pid", pid)
+			m.Log.InfoContext(ctx, "container adopted", "container_id", rec.ID, "pid", pid)
 			m.watch(c)
 			continue
 		}

@@ -89,14 +89,14 @@ func (m *Manager) plugAll(ctx context.Context, c *container) error {
 		atts := c.attachments
 		m.mu.Unlock()
 		for i, a := range atts {
-			if _, err := m.join(ctx, c, a, fmt.Sprintf("eth%d", i), nil); err != nil {
+			if err := m.join(ctx, c, a, fmt.Sprintf("eth%d", i), nil); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for i, req := range rec.Spec.Networks {
-		if _, err := m.plug(ctx, c, req, fmt.Sprintf("eth%d", i)); err != nil {
+		if err := m.plug(ctx, c, req, fmt.Sprintf("eth%d", i)); err != nil {
 			return err
 		}
 	}
@@ -104,24 +104,23 @@ func (m *Manager) plugAll(ctx context.Context, c *container) error {
 }
 
 // plug takes an address for a standalone container and joins with it.
-func (m *Manager) plug(ctx context.Context, c *container, req model.NetworkRequest, ifName string) (model.Endpoint, error) {
+func (m *Manager) plug(ctx context.Context, c *container, req model.NetworkRequest, ifName string) error {
 	rec := m.snapshot(c)
 	a, err := m.Networks.Allocate(ctx, rec.ID, req)
 	if err != nil {
-		return model.Endpoint{}, err
+		return err
 	}
-	ep, err := m.join(ctx, c, a, ifName, req.Aliases)
-	if err != nil {
-		return ep, errors.Join(err, m.Networks.Release(context.WithoutCancel(ctx), rec.ID, a.Network.ID))
+	if err := m.join(ctx, c, a, ifName, req.Aliases); err != nil {
+		return errors.Join(err, m.Networks.Release(context.WithoutCancel(ctx), rec.ID, a.Network.ID))
 	}
-	return ep, nil
+	return nil
 }
 
 // join records the endpoint, plugs it in and records what it became.
-func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, ifName string, aliases []string) (model.Endpoint, error) {
+func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, ifName string, aliases []string) error {
 	rec := m.snapshot(c)
 	if len(a.Addrs) == 0 {
-		return model.Endpoint{}, fault.Internal("network %s gave container %s no address", a.Network.Name, rec.Spec.Name)
+		return fault.Internal("network %s gave container %s no address", a.Network.Name, rec.Spec.Name)
 	}
 	ep := model.Endpoint{
 		ID: newID(), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: rec.ID, Name: rec.Spec.Name,
@@ -132,11 +131,11 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, if
 		ep.ServiceID, ep.ServiceName = s.ServiceID, s.ServiceName
 	}
 	if err := m.update(c, func(r *model.Container) { r.Endpoints = append(r.Endpoints, ep) }); err != nil {
-		return ep, err
+		return err
 	}
 	full, err := m.Networks.Join(ctx, a.Network, ep)
 	if err != nil {
-		return ep, errors.Join(err, m.dropEndpoint(c, ep.ID))
+		return errors.Join(err, m.dropEndpoint(c, ep.ID))
 	}
 	err = m.update(c, func(r *model.Container) {
 		for i := range r.Endpoints {
@@ -146,7 +145,7 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, if
 		}
 	})
 	m.publishNetwork(full, "connect")
-	return full, err
+	return err
 }
 
 func (m *Manager) dropEndpoint(c *container, id string) error {
@@ -179,7 +178,7 @@ func (m *Manager) unplug(ctx context.Context, c *container, ep model.Endpoint) e
 	}
 	if ep.ServiceID == "" {
 		if err := m.Networks.Release(ctx, ep.ContainerID, ep.NetworkID); err != nil {
-			m.Log.Warn("address not released", "container_id", ep.ContainerID, "network_id", ep.NetworkID, "err", err)
+			m.Log.WarnContext(ctx, "address not released", "container_id", ep.ContainerID, "network_id", ep.NetworkID, "err", err)
 		}
 	}
 	m.publishNetwork(ep, "disconnect")

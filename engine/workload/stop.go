@@ -51,7 +51,7 @@ func (m *Manager) stop(ctx context.Context, c *container, sig string, grace *tim
 	}
 	m.publish(rec, "kill", map[string]string{"signal": strconv.Itoa(int(s))})
 	if err := m.Runtime.Signal(ctx, rec.ID, s); err != nil {
-		m.Log.Warn("stop signal not delivered", "container_id", rec.ID, "err", err)
+		m.Log.WarnContext(ctx, "stop signal not delivered", "container_id", rec.ID, "err", err)
 	}
 	if err := m.awaitEnd(ctx, c, limit); err != nil {
 		if ctx.Err() != nil {

@@ -83,7 +83,7 @@ func (e *Engine) scaleLocked(s swarm.Service) {
 			delete(e.tasks, id)
 		}
 	}
-	for slot := range int(replicas(s.Spec)) { //nolint:gosec // a test's few
+	for slot := range int(replicas(s.Spec)) {
 		t := swarm.Task{
 			ID: newSwarmID(), ServiceID: s.ID, NodeID: e.info.NodeID, Slot: slot + 1, Spec: s.Spec.TaskTemplate,
 			DesiredState: swarm.TaskStateRunning, Status: swarm.TaskStatus{State: swarm.TaskStateRunning, Timestamp: e.now(), Message: "started"},
