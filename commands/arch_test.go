@@ -31,7 +31,6 @@ func layers() []layer {
 	with := func(more ...string) []string { return append(more, values...) }
 	return []layer{
 		{"cmd", []string{"commands"}},
-		{"depspin", nil},
 		{"commands/enginecmd", with("commands", "engine")},
 		{"commands/labcmd", with("commands", "engine/lab")},
 		{"commands", with("commands", "tui", "wizard")},
@@ -105,7 +104,6 @@ func TestImportDirection(t *testing.T) {
 				}
 				continue
 			}
-			if users, ok := guards(name); ok && pkg != "depspin" && !slices.ContainsFunc(users, func(u string) bool { return below(pkg, u) }) {
 				t.Errorf("%s: only %v may import %s", file, users, name)
 			}
 		}
