@@ -35,7 +35,10 @@ func (r *Runtime) ResolveImage(name string) (Image, error) {
 	short, _, pinned := strings.Cut(short, "@")
 	repo, tag, tagged := strings.Cut(short, ":")
 	if !tagged {
-		tag, name = tagLatest, name+":"+tagLatest
+		tag = tagLatest
+	}
+	if !tagged && !pinned {
+		name += ":" + tagLatest // Docker names it in full
 	}
 	if repo != probeImage || tag != tagLatest || pinned {
 		return Image{}, fault.NotFound("No such image: %s", name)

@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 		os.Exit(InitMain(os.Args[1:]))
 	case ProbeName:
 		os.Exit(applet(os.Args[1:]))
+	case engineName:
+		os.Exit(doomedEngine(os.Args[1:]))
 	}
 	dir, err := os.MkdirTemp("", "weft-runtime-test-")
 	if err != nil {
@@ -115,6 +117,12 @@ func applet(args []string) int {
 		}
 	case "serve", "stubborn":
 		return wait(args[0] == "stubborn")
+	case "netns":
+		ns, err := os.Readlink("/proc/self/ns/net")
+		fmt.Println(ns, err)
+	case "cwd":
+		dir, err := os.Getwd()
+		fmt.Println(dir, err)
 	case "isolation":
 		return isolation()
 	default:
@@ -141,7 +149,7 @@ func wait(ignoreTerm bool) int {
 	return 0
 }
 
-// bench is a Runtime over directories of its own; everything is removed, and
+// bed is a Runtime over directories of its own; everything is removed, and
 // counted, at the end of the test.
 type bed struct {
 	*Runtime
@@ -277,14 +285,18 @@ func (b *bed) logs(id string, opts LogOptions) (string, string) {
 	return out.String(), err.String()
 }
 
-// ready waits until a container's first line is in its log.
+// ready waits until the first line of a container's run is in its log.
 func (b *bed) ready(id string) {
 	b.t.Helper()
+	st, err := b.State(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	r, w := io.Pipe()
 	ctx, cancel := context.WithCancel(deadline(b.t))
 	done := make(chan error, 1)
 	go func() {
-		done <- b.Logs(ctx, id, LogOptions{Follow: true, Tail: -1}, w, nil)
+		done <- b.Logs(ctx, id, LogOptions{Follow: true, Since: st.Started, Tail: -1}, w, nil)
 		_ = w.Close()
 	}()
 	if _, err := r.Read(make([]byte, 1)); err != nil {
@@ -323,7 +335,3 @@ func isExec(err error, code int) bool {
 	var e *ExecError
 	return errors.As(err, &e) && e.Code == code
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }
-
-func isolation() int { return 0 }
