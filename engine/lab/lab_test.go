@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"weft/engine/lab"
+	"weft/engine/netnstest"
 )
 
 // upForever is the name under which the test binary is a `weft lab up` that
@@ -22,10 +23,10 @@ const upForever = "lab-test-up"
 
 // TestMain makes the test binary what the weft binary is for a lab.
 func TestMain(m *testing.M) {
-	switch filepath.Base(os.Args[0]) {
-	case lab.HostName:
-		os.Exit(lab.HostMain(os.Args[1:]))
-	case upForever:
+	if code, ours := lab.Dispatch(os.Args); ours {
+		os.Exit(code)
+	}
+	if os.Args[0] == upForever {
 		_, err := lab.Up(context.Background(), stuck(os.Args[1]))
 		_, _ = os.Stderr.WriteString(err.Error())
 		os.Exit(1)
@@ -53,6 +54,7 @@ func self() string {
 
 func up(t *testing.T, cfg lab.Config) *lab.Lab {
 	t.Helper()
+	netnstest.Require(t)
 	cfg.Self = self()
 	if cfg.StateDir == "" {
 		cfg.StateDir = t.TempDir()

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/lab"
+	"weft/engine/netnstest"
 )
 
 const sigterm = syscall.SIGTERM
@@ -35,6 +36,7 @@ type world struct {
 
 func observe(t *testing.T, stateDir string) world {
 	t.Helper()
+	netnstest.Require(t)
 	links, err := netlink.LinkList()
 	routes, err2 := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	mounts, err3 := mountinfo.GetMounts(nil)

@@ -12,9 +12,11 @@ import (
 	"github.com/containerd/errdefs"
 
 	"weft/engine/lab"
+	"weft/engine/netnstest"
 )
 
 func TestUpRefusesWhatCannotWork(t *testing.T) {
+	netnstest.Require(t)
 	prefix := netip.MustParsePrefix
 	for name, tc := range map[string]struct {
 		cfg  lab.Config
