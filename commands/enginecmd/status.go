@@ -129,7 +129,10 @@ func swarmLine(s *swarm.Info) string {
 	}
 	role := "worker"
 	if s.ControlAvailable {
-		role = fmt.Sprintf("manager, %d nodes", s.Nodes)
+		role = "manager of 1 node"
+		if s.Nodes != 1 {
+			role = fmt.Sprintf("manager of %d nodes", s.Nodes)
+		}
 	}
 	return fmt.Sprintf("active (%s), node %s at %s", role, s.NodeID, s.NodeAddr)
 }
