@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -114,13 +113,15 @@ func (r *Runtime) reap(p *pidfd) {
 	r.reapers.Add(1)
 	go func() {
 		defer r.reapers.Done()
-		if err := p.reap(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
-			r.cfg.Log.Warn("shim not reaped", "err", err)
-		}
+		err := p.reap()
 		r.mu.Lock()
+		closed := r.closed
 		delete(r.children, p)
 		r.mu.Unlock()
 		_ = p.close()
+		if err != nil && !closed {
+			r.cfg.Log.Warn("shim not reaped", "err", err)
+		}
 	}()
 }
 
