@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
@@ -26,64 +26,46 @@ import (
 
 const sigterm = syscall.SIGTERM
 
-// world is what a lab could leave behind.
-type world struct {
-	Links, Tables, Mounts, Routes int
-	Namespaces                    string // of networks, held by a process
-	Processes                     string // that carry the state directory's name
-	Files                         string // in the state directory
-}
-
-func observe(t *testing.T, stateDir string) world {
+// observe gives what a lab could leave behind: what is in the state directory
+// or carries its name, and whatever there is in this network namespace.
+func observe(t *testing.T, stateDir string) map[string]bool {
 	t.Helper()
 	netnstest.Require(t)
 	links, err := netlink.LinkList()
 	routes, err2 := netlink.RouteList(nil, netlink.FAMILY_ALL)
-	mounts, err3 := mountinfo.GetMounts(nil)
+	mounts, err3 := mountinfo.GetMounts(mountinfo.PrefixFilter(stateDir))
 	c, err4 := nftables.New()
-	if err := errors.Join(err, err2, err3, err4); err != nil {
+	files, err5 := os.ReadDir(stateDir)
+	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
 	tables, err := c.ListTables()
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		t.Fatal(err)
 	}
-	var files []string
-	entries, err := os.ReadDir(stateDir)
-	if err != nil {
-		t.Fatal(err)
+	all := map[string]bool{}
+	for _, l := range links {
+		all["link "+l.Attrs().Name] = true
 	}
-	for _, e := range entries {
-		files = append(files, e.Name())
+	for _, r := range routes {
+		all["route "+r.String()] = true
 	}
-	return world{
-		Links: len(links), Tables: len(tables), Mounts: len(mounts), Routes: len(routes),
-		Namespaces: strings.Join(namespaces(t), " "), Processes: fmt.Sprint(processes(t, stateDir)),
-		Files: strings.Join(files, " "),
+	for _, m := range mounts {
+		all["mount "+m.Mountpoint] = true
 	}
-}
-
-// namespaces gives the network namespaces that processes of the lab's making
-// are in: those of our descendants and of orphans.
-func namespaces(t *testing.T) []string {
-	t.Helper()
-	own, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		t.Fatal(err)
+	for _, table := range tables {
+		all["table "+table.Name] = true
 	}
-	found := map[string]bool{}
-	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
+	for _, f := range files {
+		all["file "+f.Name()] = true
 	}
-	for _, path := range paths {
-		line, _ := os.ReadFile(path)
-		ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/net"))
-		if err == nil && ns != own && strings.HasPrefix(string(line), lab.HostName) {
-			found[ns] = true
+	for _, pid := range processes(t, stateDir) {
+		all["process "+strconv.Itoa(pid)] = true
+		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil {
+			all["namespace "+ns] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	return all
 }
 
 // processes gives the running processes that have text on their command line.
@@ -104,17 +86,27 @@ func processes(t *testing.T, text string) []int {
 	return pids
 }
 
-// expectNothingLeft compares with before; namespaces are taken apart a moment
-// after their last process.
-func expectNothingLeft(t *testing.T, stateDir string, before world) {
+// expectNothingLeft compares with before, for a while: other tests come and go
+// meanwhile, and the kernel takes namespaces apart when it has time.
+func expectNothingLeft(t *testing.T, stateDir string, before map[string]bool) {
 	t.Helper()
-	var after world
-	eventually(t, "nothing is left", func() bool {
-		after = observe(t, stateDir)
-		return after == before || t.Failed()
-	})
-	if after != before {
-		t.Errorf("before %+v\nafter  %+v", before, after)
+	var left []string
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		left = nil
+		for what := range observe(t, stateDir) {
+			if !before[what] {
+				left = append(left, what)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			slices.Sort(left)
+			t.Errorf("left: %s", strings.Join(left, ", "))
+			return
+		}
 	}
 }
 

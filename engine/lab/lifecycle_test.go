@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/google/go-cmp/cmp"
 
 	"weft/engine/kernel"
 	"weft/engine/lab"
@@ -52,19 +51,6 @@ func TestHostsAreMachinesOnANetwork(t *testing.T) {
 	}
 }
 
-// rules are the underlay's with host1 | host2 | host3.
-const rules = `
-table bridge weft_lab {
-	set cut {
-		type ifname . ifname
-		elements = { "host1" . "host2", "host2" . "host1", "host2" . "host3", "host3" . "host2" }
-	}
-	chain forward {
-		type filter hook forward priority 0; policy accept;
-		iifname . oifname @cut drop
-	}
-}`
-
 func TestPartition(t *testing.T) {
 	l := up(t, lab.Config{})
 	ctx := t.Context()
@@ -87,8 +73,13 @@ func TestPartition(t *testing.T) {
 	defer ns.Close()
 	listing := netnstest.Exec(t, ns, "nft", "list", "table", "bridge", "weft_lab")
 	// Pings fail also when only one direction is cut; this shows both.
-	if diff := cmp.Diff(strings.Join(strings.Fields(rules), " "), strings.Join(strings.Fields(listing), " ")); diff != "" {
-		t.Errorf("rules (+ is there):\n%s", diff)
+	for _, want := range []string{
+		`"host1" . "host2"`, `"host2" . "host1"`, `"host2" . "host3"`, `"host3" . "host2"`,
+		"type filter hook forward priority 0; policy accept;", "iifname . oifname @cut drop",
+	} {
+		if !strings.Contains(listing, want) {
+			t.Errorf("no %s in\n%s", want, listing)
+		}
 	}
 	// A switch does not forget when a host reboots.
 	if err := errors.Join(l.Kill(ctx, "host1"), l.Start(ctx, "host1")); err != nil {
