@@ -68,61 +68,45 @@ func TestDaemonsFormASwarm(t *testing.T) {
 
 func TestNothingIsLeft(t *testing.T) {
 	dockerdtest.Require(t)
-	count := func() map[string]int {
-		t.Helper()
-		mounts, err := mountinfo.GetMounts(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		links, err := filepath.Glob("/sys/class/net/*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cgroups, err := filepath.Glob("/sys/fs/cgroup/*/dockerds-*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "dockerds-*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return map[string]int{
-			"mounts": len(mounts), "links": len(links), "cgroups": len(cgroups), "directories": len(dirs),
-			"processes": len(processes(t)),
-		}
-	}
-	before := count()
+	var dir string
 	t.Run("a daemon with a container", func(t *testing.T) {
-		h := dockerdtest.Start(t, dockerdtest.Options{}).Hosts[0]
-		h.Docker("run", "-d", dockerdtest.Image, "sleep", "1000")
-		during := count()
-		for _, what := range []string{"cgroups", "directories", "processes"} {
-			if during[what] <= before[what] {
-				t.Errorf("the count of %s sees nothing: %v", what, during)
+		bed := dockerdtest.Start(t, dockerdtest.Options{})
+		bed.Hosts[0].Docker("run", "-d", dockerdtest.Image, "sleep", "1000")
+		dir = filepath.Dir(filepath.Dir(bed.Lab.Underlay()))
+		for what, there := range traces(t, dir) {
+			if there == 0 {
+				t.Errorf("the count of %s sees nothing", what)
 			}
 		}
 	})
-	after := count()
-	for what, n := range before {
-		if after[what] != n {
-			t.Errorf("%s: %d before, %d after", what, n, after[what])
+	for what, there := range traces(t, dir) {
+		if there > 0 {
+			t.Errorf("%d %s are left", there, what)
 		}
 	}
 }
 
-// processes gives the command lines of daemons and what belongs to them.
-func processes(t *testing.T) []string {
+// traces counts what carries the name of a bed's directory.
+func traces(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []string
-	for _, path := range paths {
-		line, _ := os.ReadFile(path)
-		if strings.Contains(string(line), "dockerds-") {
-			lines = append(lines, string(line))
+	count := map[string]int{"mounts": len(mounts)}
+	for what, pattern := range map[string]string{
+		"cgroups": "/sys/fs/cgroup/*/" + filepath.Base(dir), "directories": dir, "processes": "/proc/[0-9]*/cmdline",
+	} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			line, _ := os.ReadFile(path)
+			if what != "processes" || strings.Contains(string(line), dir) {
+				count[what]++
+			}
 		}
 	}
-	return lines
+	return count
 }
