@@ -157,7 +157,8 @@ func boot(h lab.Host, cgroups string, more []string) lab.Boot {
 		Command: slices.Concat([]string{
 			"/usr/sbin/dockerd", "--host", "unix://" + socket, "--data-root", h.DataDir(),
 			"--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
-			"--storage-driver", "vfs", "--cgroup-parent", cgroups + "/" + h.Name,
+			// systemd, where it runs, knows nothing of our cgroups.
+			"--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", cgroups + "/" + h.Name,
 		}, more),
 		Env:    []string{"DOCKER_HOST=unix://" + socket},
 		Notify: true,

@@ -94,18 +94,20 @@ func traces(t *testing.T, dir string) map[string]int {
 		t.Fatal(err)
 	}
 	count := map[string]int{"mounts": len(mounts)}
-	for what, pattern := range map[string]string{
-		"cgroups": "/sys/fs/cgroup/*/" + filepath.Base(dir), "directories": dir, "processes": "/proc/[0-9]*/cmdline",
-	} {
+	glob := func(pattern string) []string {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range paths {
-			line, _ := os.ReadFile(path)
-			if what != "processes" || strings.Contains(string(line), dir) {
-				count[what]++
-			}
+		return paths
+	}
+	const cgroups = "/sys/fs/cgroup/" // of version 2, or with one directory per controller
+	count["directories"] = len(glob(dir))
+	count["cgroups"] = len(glob(cgroups+filepath.Base(dir))) + len(glob(cgroups+"*/"+filepath.Base(dir)))
+	count["processes"] = 0
+	for _, path := range glob("/proc/[0-9]*/cmdline") {
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) {
+			count["processes"]++
 		}
 	}
 	return count
