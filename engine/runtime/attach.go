@@ -122,7 +122,7 @@ func (r *Runtime) connectPending(ctx context.Context, id string) {
 	for _, a := range r.takePending(id) {
 		c, err := r.attachShim(ctx, id, a.opts)
 		if err != nil {
-			r.cfg.Log.Warn("client not attached", "container_id", id, "err", err)
+			r.cfg.Log.WarnContext(ctx, "client not attached", "container_id", id, "err", err)
 		}
 		r.hand(a, c)
 	}

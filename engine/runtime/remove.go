@@ -57,7 +57,7 @@ func (r *Runtime) endShim(ctx context.Context, id string) error {
 		_, err := r.call(ctx, id, request{Op: opQuit}) // no reply but the end
 		cancel()
 		if err != nil && !errors.Is(err, errNoShim) {
-			r.cfg.Log.Warn("shim does not quit, killing it", "container_id", id, "err", err)
+			r.cfg.Log.WarnContext(ctx, "shim does not quit, killing it", "container_id", id, "err", err)
 		}
 	}
 	for _, p := range []procID{procs.Shim, procs.Init} {
@@ -113,7 +113,7 @@ func (r *Runtime) Sweep(ctx context.Context, keep map[string]bool) error {
 		if err := r.Remove(ctx, id); err != nil && !errors.Is(err, ctx.Err()) {
 			errs = append(errs, err)
 		}
-		r.cfg.Log.Info("orphaned container removed", "container_id", id)
+		r.cfg.Log.InfoContext(ctx, "orphaned container removed", "container_id", id)
 	}
 	for _, id := range containers(runs) {
 		if !slices.Contains(have, id) {
