@@ -9,8 +9,9 @@ import (
 	"weft/engine/model"
 )
 
-// deliverAll gives both tables to the handler as a whole.
-func (n *network) deliverAll(s *session) {
+// deliverAll gives both tables to the handler: as a whole that replaces what
+// it had, or as additions to it.
+func (n *network) deliverAll(s *session, whole bool) {
 	peers, records := map[string]model.Peer{}, map[string]model.Record{}
 	for _, key := range s.keysOf(peerTable, n.id) {
 		if p, ok := n.peer(s, key); ok {
@@ -31,14 +32,14 @@ func (n *network) deliverAll(s *session) {
 		for _, key := range slices.Sorted(maps.Keys(peers)) {
 			changes = append(changes, model.PeerChange{Peer: peers[key]})
 		}
-		n.handler.Peers(n.id, changes, true)
+		n.handler.Peers(n.id, changes, whole)
 	}
 	if n.handler.Records != nil {
 		changes := make([]RecordChange, 0, len(records))
 		for _, key := range slices.Sorted(maps.Keys(records)) {
 			changes = append(changes, RecordChange{Record: records[key]})
 		}
-		n.handler.Records(n.id, changes, true)
+		n.handler.Records(n.id, changes, whole)
 	}
 }
 

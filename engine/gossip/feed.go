@@ -32,13 +32,17 @@ func (n *network) run(ctx context.Context, s *session) {
 	}
 	known := s.peersOf(n.id)
 	known[s.id] = s.g.cfg.AdvertiseAddr
-	n.enter(ctx, s, s.g.cfg.times.sync)
+	whole := n.enter(ctx, s, s.g.cfg.times.sync) && s.complete()
 	s.wg.Go(func() { n.acquaint(ctx, s, known) })
 	n.write(s, true)
 	if ctx.Err() != nil {
 		return
 	}
-	n.deliverAll(s)
+	n.deliverAll(s, whole)
+	// What the handler had from before is not to be taken away because the
+	// peers are slow to say it again, but some day it is.
+	overdue := time.NewTimer(s.g.cfg.times.grace)
+	defer overdue.Stop()
 	for {
 		dirty := map[string]struct{}{}
 		select {
@@ -48,10 +52,16 @@ func (n *network) run(ctx context.Context, s *session) {
 			note(ev, dirty)
 			collect(ctx, changed, dirty)
 		case <-n.wake:
+		case <-overdue.C:
+			if !whole {
+				n.deliverAll(s, true)
+				whole = true
+			}
 		}
 		rejoin, rewrite := n.pending()
-		if rejoin {
-			n.enter(ctx, s, s.g.cfg.times.resync)
+		if rejoin && n.enter(ctx, s, s.g.cfg.times.resync) && !whole && s.complete() {
+			n.deliverAll(s, true)
+			whole = true
 		}
 		n.defend(dirty)
 		for _, key := range n.write(s, rewrite) {
@@ -65,13 +75,15 @@ func (n *network) run(ctx context.Context, s *session) {
 }
 
 // enter joins the network and waits for the peers' rows, but not for long: one
-// that does not answer costs networkdb half a minute.
-func (n *network) enter(ctx context.Context, s *session, limit time.Duration) {
-	var late atomic.Bool
+// that does not answer costs networkdb half a minute. It gives false when they
+// have not come.
+func (n *network) enter(ctx context.Context, s *session, limit time.Duration) bool {
+	var late, failed atomic.Bool
 	entered := make(chan struct{})
 	s.g.joins.Go(func() {
 		defer close(entered)
 		if !s.joinNetwork(ctx, n.id) {
+			failed.Store(true)
 			return
 		}
 		if late.Load() {
@@ -85,11 +97,13 @@ func (n *network) enter(ctx context.Context, s *session, limit time.Duration) {
 	defer t.Stop()
 	select {
 	case <-entered:
+		return !failed.Load()
 	case <-t.C:
 		late.Store(true)
 		s.g.cfg.Log.DebugContext(ctx, "peers slow to send a network's rows, going on without", "network_id", n.id)
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // joinNetwork joins a network and synchronizes with its nodes, one network

@@ -19,10 +19,10 @@ import (
 // Handler receives what the other nodes tell about a network. Its functions
 // are called by one goroutine per network, in order; changes that come while
 // one runs wait and arrive together. When full is set, changes holds the whole
-// table without deletions and replaces everything told before: so the first
-// call does, and one after each healing of the gossip. Otherwise deletions
-// come first. Either function may be nil. They must not call JoinNetwork,
-// LeaveNetwork or Close.
+// table without deletions and replaces everything told before: so does the
+// first call, or a later one where the peers are slow, and one after each
+// healing of the gossip. Otherwise deletions come first. Either function may be
+// nil. They must not call JoinNetwork, LeaveNetwork or Close.
 type Handler struct {
 	// Peers gets the endpoints of the other nodes.
 	Peers func(networkID string, changes []model.PeerChange, full bool)

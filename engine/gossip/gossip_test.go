@@ -123,7 +123,7 @@ func TestKeysRotate(t *testing.T) {
 		t.Errorf("no keys: %v", err)
 	}
 	_, vc := startGossip(t, addr(t, "127.3.0.3"), func(c *Config) { c.Keys = keys(20, 21, 22) }, a)
-	eventually(t, 5*time.Second, "a stranger gets its own view", func() bool { return vc.first() }, vc)
+	eventually(t, 10*time.Second, "a stranger gets its own view", func() bool { return vc.whole() }, vc)
 	if !vc.sees() {
 		t.Errorf("a stranger sees %v", vc)
 	}
@@ -266,7 +266,10 @@ func TestSeedsArrivingLateAreFound(t *testing.T) {
 	a, b := addr(t, "127.9.0.1"), addr(t, "127.9.0.2")
 	ga, va := startGossip(t, a, nil, b) // b is not there yet
 	publish(t, ga, "a1")
-	eventually(t, 5*time.Second, "a goes on alone", func() bool { return va.first() && va.hears("a1") }, va)
+	eventually(t, 10*time.Second, "a goes on alone", func() bool { return va.whole() && va.hears("a1") }, va)
+	if !va.early() {
+		t.Error("the first view was called whole though b had no time to speak")
+	}
 	if ga.Healthy() {
 		t.Error("a is healthy without its manager")
 	}

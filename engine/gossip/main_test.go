@@ -346,10 +346,15 @@ func (v *view) early() bool {
 	return v.partial
 }
 
-// first reports whether the whole was told once and nothing was lost since.
-func (v *view) first() bool {
+// first reports whether the whole was told before anything else, and nothing
+// was lost since.
+func (v *view) first() bool { return v.whole() && !v.early() }
+
+// whole reports whether the whole was told once and nothing was lost since:
+// at first, or when the peers had their time to speak.
+func (v *view) whole() bool {
 	fulls, deleted := v.told()
-	return fulls == 1 && len(deleted) == 0 && !v.early()
+	return fulls == 1 && len(deleted) == 0
 }
 
 // ids gives the endpoints known as peers.

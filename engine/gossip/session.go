@@ -28,6 +28,7 @@ type session struct {
 	keys   [][]byte // it was opened with
 	joined chan struct{}
 	wanted atomic.Bool // there are peers we should hear
+	likely atomic.Bool // there are, or were last time
 
 	turn chan struct{} // who joins a network; has room for one
 	meet chan meeting  // peers that came back, to keepJoined; has room for one
@@ -168,6 +169,7 @@ func (s *session) seeds(futile map[netip.Addr]bool) []netip.Addr {
 		s.g.stateMu.Unlock()
 		add(last)
 	}
+	s.likely.Store(len(found) > 0 || !alone)
 	return found
 }
 
@@ -216,6 +218,10 @@ func (s *session) answering(ctx context.Context, seeds []netip.Addr) []string {
 func (s *session) listed() bool {
 	return slices.ContainsFunc(s.db.ClusterPeers(), func(p networkdb.PeerInfo) bool { return p.Name == s.id })
 }
+
+// complete reports whether the session hears the peers it is likely to have, or
+// is likely to have none.
+func (s *session) complete() bool { return !s.likely.Load() || !s.alone() }
 
 func (s *session) alone() bool { return len(s.others()) == 0 }
 
