@@ -35,7 +35,9 @@ func Take(tb testing.TB, dir string, namespaces ...*kernel.Namespace) Inventory 
 		} {
 			out := Exec(tb, ns, append([]string{"ip"}, strings.Fields(query)...)...)
 			for line := range strings.Lines(out) {
-				inv[ns.Path()+" "+query+": "+strings.Join(strings.Fields(line), " ")]++
+				if line = settled(line); line != "" {
+					inv[ns.Path()+" "+query+": "+line]++
+				}
 			}
 		}
 	}
@@ -44,6 +46,18 @@ func Take(tb testing.TB, dir string, namespaces ...*kernel.Namespace) Inventory 
 	}
 	inv[openFiles] = openNamespaces(tb)
 	return inv
+}
+
+// settled gives a line without what the kernel changes by itself a moment after
+// a link came up; nothing is left of what it makes for every link, which is
+// listed already.
+func settled(line string) string {
+	if strings.Contains(line, "fe80:") || strings.Contains(line, "ff00::/8") {
+		return ""
+	}
+	return strings.Join(slices.DeleteFunc(strings.Fields(line), func(word string) bool {
+		return word == "linkdown" || word == "tentative"
+	}), " ")
 }
 
 // onlyNames cuts `N: name@peer: <flags>...` down to the names.
