@@ -30,7 +30,7 @@ func weft(t *testing.T) string {
 // stateDir gives a directory whose path leaves room for sockets' names.
 func stateDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wd-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "wd-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func list(ctx context.Context, env *cmdenv.Env, labs []*lab.Lab, asJSON bool) er
 func table(env *cmdenv.Env, rows []row) error {
 	w := tabwriter.NewWriter(env.Out, 0, 8, 2, ' ', 0)
 	line := func(columns ...string) {
-		fmt.Fprintln(w, strings.Join(columns, "\t")) //nolint:errcheck // Flush reports it
+		fmt.Fprintln(w, strings.Join(columns, "\t"))
 	}
 	line("LAB", "HOST", "ADDRESS", "IPV6 ADDRESS", "ENGINE", "PID", "CUT FROM")
 	for _, r := range rows {
