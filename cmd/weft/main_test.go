@@ -172,9 +172,15 @@ func swarm(tb testing.TB, nodes []node) {
 // await polls until ok gives true; what it gives besides says what is missing.
 func await(tb testing.TB, limit time.Duration, ok func() (bool, string)) {
 	tb.Helper()
+	awaitEvery(tb, 100*time.Millisecond, limit, ok)
+}
+
+// awaitEvery is await with a period of its own.
+func awaitEvery(tb testing.TB, period, limit time.Duration, ok func() (bool, string)) {
+	tb.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		done, missing := ok()
@@ -186,6 +192,13 @@ func await(tb testing.TB, limit time.Duration, ok func() (bool, string)) {
 		case <-deadline.C:
 			tb.Fatalf("not within %v: %s", limit, missing)
 		}
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
 	}
 }
 

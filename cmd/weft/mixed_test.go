@@ -20,27 +20,28 @@ import (
 // mixedBed is an underlay with hosts of both kinds. All are commanded with
 // weft, which must work on a dockerd as on the engine.
 type mixedBed struct {
+	lab           *lab.Lab
 	dockerd, weft []node
 }
 
-func startMixed(t *testing.T) mixedBed {
-	t.Helper()
-	bin := weft(t)
-	bed := dockerdtest.Start(t, dockerdtest.Options{Hosts: 2})
-	image := probeTree(t, bin)
-	var b mixedBed
+func startMixed(tb testing.TB) mixedBed {
+	tb.Helper()
+	bin := weft(tb)
+	bed := dockerdtest.Start(tb, dockerdtest.Options{Hosts: 2})
+	image := probeTree(tb, bin)
+	b := mixedBed{lab: bed.Lab}
 	for _, d := range bed.Hosts {
 		d.Import("weft/probe:latest", image, `ENTRYPOINT ["/probe"]`, `CMD ["serve"]`)
 		h, err := bed.Lab.Host(d.Name)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b.dockerd = append(b.dockerd, node{h, bin})
 	}
 	for _, name := range []string{"weft1", "weft2"} {
-		h, err := bed.Lab.AddHost(t.Context(), name, lab.EngineBoot(bin))
+		h, err := bed.Lab.AddHost(tb.Context(), name, lab.EngineBoot(bin))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b.weft = append(b.weft, node{h, bin})
 	}

@@ -42,27 +42,27 @@ func TestParity(t *testing.T) {
 
 // probeTree is the file system of the image weft/probe for a real dockerd: the
 // same binary under the same name.
-func probeTree(t *testing.T, bin string) []byte {
-	t.Helper()
+func probeTree(tb testing.TB, bin string) []byte {
+	tb.Helper()
 	program, err := os.ReadFile(bin)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, dir := range []string{"etc/", "proc/", "sys/", "dev/"} {
 		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "probe", Mode: 0o755, Size: int64(len(program))}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := w.Write(program); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
