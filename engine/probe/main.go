@@ -101,13 +101,13 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	name := args[0][strings.LastIndexByte(args[0], '/')+1:]
 	if name == "--help" || name == "-h" || name == "help" {
-		fmt.Fprint(s.out, help()) //nolint:errcheck // nobody is there to tell
+		fmt.Fprint(s.out, help())
 		return 0
 	}
 	all := applets()
 	i := slices.IndexFunc(all, func(a applet) bool { return a.name == name })
 	if i < 0 {
-		fmt.Fprintf(s.err, "probe: %s: not found\n\n%s", args[0], help()) //nolint:errcheck // as above
+		fmt.Fprintf(s.err, "probe: %s: not found\n\n%s", args[0], help())
 		return codeNotFound
 	}
 	return code(ctx, s, all[i], all[i].call(ctx, s, args[1:]))
@@ -117,7 +117,7 @@ func (a applet) call(ctx context.Context, s streams, args []string) error {
 	fs := flag.NewFlagSet(a.name, flag.ContinueOnError)
 	fs.SetOutput(s.err)
 	fs.Usage = func() {
-		fmt.Fprintf(s.err, "Usage: probe %s %s\n\n%s\n", a.name, a.args, a.short) //nolint:errcheck // as above
+		fmt.Fprintf(s.err, "Usage: probe %s %s\n\n%s\n", a.name, a.args, a.short)
 		fs.PrintDefaults()
 	}
 	return a.run(ctx, s, fs, args)
@@ -139,10 +139,10 @@ func code(ctx context.Context, s streams, a applet, err error) int {
 	case errors.As(context.Cause(ctx), &sig):
 		return 128 + int(sig.sig)
 	case errors.As(err, &wrong):
-		fmt.Fprintf(s.err, "probe %s: %s\nUsage: probe %s %s\n", a.name, wrong, a.name, a.args) //nolint:errcheck // as above
+		fmt.Fprintf(s.err, "probe %s: %s\nUsage: probe %s %s\n", a.name, wrong, a.name, a.args)
 		return codeUsage
 	}
-	fmt.Fprintf(s.err, "probe %s: %v\n", a.name, err) //nolint:errcheck // as above
+	fmt.Fprintf(s.err, "probe %s: %v\n", a.name, err)
 	return 1
 }
 

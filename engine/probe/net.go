@@ -101,9 +101,9 @@ func dig(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, ";; %s from %s\n", dns.RcodeToString[in.Rcode], server) //nolint:errcheck // the next write reports it
+	fmt.Fprintf(s.out, ";; %s from %s\n", dns.RcodeToString[in.Rcode], server)
 	for _, rr := range in.Answer {
-		fmt.Fprintln(s.out, rr) //nolint:errcheck // nobody is there to tell
+		fmt.Fprintln(s.out, rr)
 	}
 	if in.Rcode != dns.RcodeSuccess {
 		return exit(1)
@@ -120,16 +120,16 @@ func listLinks(_ context.Context, s streams, fs *flag.FlagSet, args []string) er
 		return err
 	}
 	for _, l := range links {
-		fmt.Fprintf(s.out, "%d: %s: <%s> mtu %d\n", l.Index, l.Name, strings.ToUpper(strings.ReplaceAll(l.Flags.String(), "|", ",")), l.MTU) //nolint:errcheck // nobody is there to tell
+		fmt.Fprintf(s.out, "%d: %s: <%s> mtu %d\n", l.Index, l.Name, strings.ToUpper(strings.ReplaceAll(l.Flags.String(), "|", ",")), l.MTU)
 		if len(l.HardwareAddr) > 0 {
-			fmt.Fprintf(s.out, "    ether %s\n", l.HardwareAddr) //nolint:errcheck // as above
+			fmt.Fprintf(s.out, "    ether %s\n", l.HardwareAddr)
 		}
 		addrs, err := l.Addrs()
 		if err != nil {
 			return err
 		}
 		for _, a := range addrs {
-			fmt.Fprintf(s.out, "    inet %s\n", a) //nolint:errcheck // as above
+			fmt.Fprintf(s.out, "    inet %s\n", a)
 		}
 	}
 	return nil

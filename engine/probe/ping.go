@@ -55,8 +55,8 @@ func ping(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error
 	if p.v6 {
 		overhead = 48
 	}
-	fmt.Fprintf(s.out, "PING %s (%s) %d(%d) bytes of data.\n", rest[0], to, *size, *size+overhead) //nolint:errcheck // nobody is there to tell
-	begin := time.Now()                                                                            //nolint:forbidigo // a duration is what is measured
+	fmt.Fprintf(s.out, "PING %s (%s) %d(%d) bytes of data.\n", rest[0], to, *size, *size+overhead)
+	begin := time.Now() //nolint:forbidigo // a duration is what is measured
 	p.exchange(ctx, s, *count, seconds(*interval), seconds(*wait))
 	p.summary(s, rest[0], time.Since(begin))
 	if p.received == 0 {
@@ -162,7 +162,7 @@ func (p *pinger) send(s streams, seq int) {
 		_, err = p.conn.WriteTo(b, p.to)
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "ping: icmp_seq=%d: %v\n", seq, err) //nolint:errcheck // nobody is there to tell
+		fmt.Fprintf(s.err, "ping: icmp_seq=%d: %v\n", seq, err)
 	}
 }
 
@@ -227,7 +227,7 @@ func (p *pinger) receive(s streams, r reply) {
 	p.high = max(p.high, rtt)
 	p.sum += rtt
 	p.received++
-	fmt.Fprintf(s.out, "%d bytes from %s: icmp_seq=%d ttl=%d time=%s ms\n", r.size, r.from, r.seq, r.ttl, millis(rtt)) //nolint:errcheck // nobody is there to tell
+	fmt.Fprintf(s.out, "%d bytes from %s: icmp_seq=%d ttl=%d time=%s ms\n", r.size, r.from, r.seq, r.ttl, millis(rtt))
 }
 
 func (p *pinger) summary(s streams, name string, took time.Duration) {
@@ -236,11 +236,9 @@ func (p *pinger) summary(s streams, name string, took time.Duration) {
 	if sent > 0 {
 		loss = 100 * len(p.sent) / sent
 	}
-	//nolint:errcheck // nobody is there to tell
 	fmt.Fprintf(s.out, "\n--- %s ping statistics ---\n%d packets transmitted, %d received, %d%% packet loss, time %dms\n",
 		name, sent, p.received, loss, took.Milliseconds())
 	if p.received > 0 {
-		//nolint:errcheck // as above
 		fmt.Fprintf(s.out, "rtt min/avg/max = %s/%s/%s ms\n", millis(p.low), millis(p.sum/time.Duration(p.received)), millis(p.high))
 	}
 }

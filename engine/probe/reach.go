@@ -82,10 +82,10 @@ func reach(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 	failed := false
 	for _, r := range reachAll(ctx, addrs, *timeout) {
 		if failed = failed || !r.OK; !r.OK {
-			fmt.Fprintf(s.out, "%s FAIL %s\n", r.Addr, r.Error) //nolint:errcheck // nobody is there to tell
+			fmt.Fprintf(s.out, "%s FAIL %s\n", r.Addr, r.Error)
 			continue
 		}
-		fmt.Fprintf(s.out, "%s ok %.1f ms\n", r.Addr, r.MS) //nolint:errcheck // as above
+		fmt.Fprintf(s.out, "%s ok %.1f ms\n", r.Addr, r.MS)
 	}
 	if failed {
 		return exit(1)
@@ -158,33 +158,33 @@ func worked(rows []row) (n int) {
 // that the table stays narrow.
 func writeMatrix(out io.Writer, addrs []string, rows []row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "from \\ to\t") //nolint:errcheck // Flush reports it
+	fmt.Fprint(w, "from \\ to\t")
 	for i := range addrs {
-		fmt.Fprintf(w, "%d\t", i+1) //nolint:errcheck // as above
+		fmt.Fprintf(w, "%d\t", i+1)
 	}
-	fmt.Fprintln(w) //nolint:errcheck // as above
+	fmt.Fprintln(w)
 	var failures []string
 	for i, r := range rows {
 		name := r.From
 		if i > 0 {
 			name = fmt.Sprintf("%d %s", i, r.From)
 		}
-		fmt.Fprintf(w, "%s\t", name) //nolint:errcheck // as above
+		fmt.Fprintf(w, "%s\t", name)
 		for _, p := range r.Paths {
 			cell := fmt.Sprintf("%.1f", p.MS)
 			if !p.OK {
 				cell = "FAIL"
 				failures = append(failures, fmt.Sprintf("%s -> %s: %s", r.From, p.Addr, p.Error))
 			}
-			fmt.Fprintf(w, "%s\t", cell) //nolint:errcheck // as above
+			fmt.Fprintf(w, "%s\t", cell)
 		}
-		fmt.Fprintln(w) //nolint:errcheck // as above
+		fmt.Fprintln(w)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	for _, f := range failures {
-		fmt.Fprintln(out, f) //nolint:errcheck // the next write reports it
+		fmt.Fprintln(out, f)
 	}
 	_, err := fmt.Fprintf(out, "%d of %d paths work (ms, HTTP, a connection each)\n", worked(rows), len(rows)*len(addrs))
 	return err

@@ -50,7 +50,7 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 	if err != nil {
 		return errors.Join(err, web.Close(), tcp.Close())
 	}
-	fmt.Fprintf(s.out, "probe: HTTP on %s, echo on tcp and udp %s\n", web.Addr(), tcp.Addr()) //nolint:errcheck // nobody is there to tell
+	fmt.Fprintf(s.out, "probe: HTTP on %s, echo on tcp and udp %s\n", web.Addr(), tcp.Addr())
 	srv := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = srv.Serve(web) })
@@ -64,7 +64,7 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 
 func handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }) //nolint:errcheck // the client is gone
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/reach", func(w http.ResponseWriter, r *http.Request) {
 		var to []string
 		if q := r.URL.Query().Get("to"); q != "" {
