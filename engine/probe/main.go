@@ -76,7 +76,8 @@ type caught struct{ sig syscall.Signal }
 func (c caught) Error() string { return c.sig.String() }
 
 // Main runs the applet args name, or the default one, and gives its exit code.
-// SIGINT and SIGTERM end it: serve successfully, the others with 128+n.
+// SIGINT and SIGTERM end it: serve, and a ping that was answered, successfully,
+// the others with 128+n.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -134,10 +135,10 @@ func code(ctx context.Context, s streams, a applet, err error) int {
 		return 0
 	case errors.Is(err, flag.ErrHelp):
 		return 0
+	case errors.As(context.Cause(ctx), &sig): // first: whatever failed failed for it
+		return 128 + int(sig.sig)
 	case errors.As(err, &status):
 		return int(status)
-	case errors.As(context.Cause(ctx), &sig):
-		return 128 + int(sig.sig)
 	case errors.As(err, &wrong):
 		fmt.Fprintf(s.err, "probe %s: %s\nUsage: probe %s %s\n", a.name, wrong, a.name, a.args)
 		return codeUsage
