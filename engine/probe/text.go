@@ -8,21 +8,37 @@ import (
 	"os"
 )
 
-func cat(_ context.Context, s streams, fs *flag.FlagSet, args []string) error {
+func cat(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
 	files, err := parse(fs, args, 0, -1)
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		_, err := io.Copy(s.out, s.in)
-		return err
-	}
-	for _, name := range files {
-		if err := catFile(s.out, name); err != nil {
+	return interruptibly(ctx, func() error {
+		if len(files) == 0 {
+			_, err := io.Copy(s.out, s.in)
 			return err
 		}
+		for _, name := range files {
+			if err := catFile(s.out, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// interruptibly runs fn, and leaves it behind when the context ends: nothing
+// ends a read of a terminal, or the wait for a FIFO's other end, but the end
+// of the process, which is what comes next.
+func interruptibly(ctx context.Context, fn func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return nil
 }
 
 func catFile(out io.Writer, name string) error {
