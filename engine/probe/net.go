@@ -3,14 +3,10 @@ package probe
 import (
 	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"strings"
-	"time"
-
-	"github.com/miekg/dns"
 )
 
 func dial(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
@@ -63,54 +59,6 @@ func get(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error 
 	return err
 }
 
-func dig(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
-	rest, err := parse(fs, args, 1, 3)
-	if err != nil {
-		return err
-	}
-	server := ""
-	if strings.HasPrefix(rest[0], "@") {
-		server, rest = rest[0][1:], rest[1:]
-	}
-	if len(rest) == 0 || len(rest) > 2 {
-		return usage("name a name")
-	}
-	kind := dns.TypeA
-	if len(rest) == 2 {
-		k, ok := dns.StringToType[strings.ToUpper(rest[1])]
-		if !ok {
-			return usage("unknown type " + rest[1])
-		}
-		kind = k
-	}
-	if server == "" {
-		conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-		if err != nil {
-			return err
-		}
-		if len(conf.Servers) == 0 {
-			return errors.New("/etc/resolv.conf names no server: give one as @ADDR")
-		}
-		server = conf.Servers[0]
-	}
-	if _, _, err := net.SplitHostPort(server); err != nil {
-		server = net.JoinHostPort(server, "53")
-	}
-	m := new(dns.Msg).SetQuestion(dns.Fqdn(rest[0]), kind)
-	in, _, err := (&dns.Client{Timeout: reachTimeout}).ExchangeContext(ctx, m, server)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, ";; %s from %s\n", dns.RcodeToString[in.Rcode], server)
-	for _, rr := range in.Answer {
-		fmt.Fprintln(s.out, rr)
-	}
-	if in.Rcode != dns.RcodeSuccess {
-		return exit(1)
-	}
-	return nil
-}
-
 func listLinks(_ context.Context, s streams, fs *flag.FlagSet, args []string) error {
 	if _, err := parse(fs, args, 0, 1); err != nil { // `ip addr` is what fingers type
 		return err
@@ -133,34 +81,4 @@ func listLinks(_ context.Context, s streams, fs *flag.FlagSet, args []string) er
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, _ streams, fs *flag.FlagSet, args []string) error {
-	rest, err := parse(fs, args, 1, 1)
-	if err != nil {
-		return err
-	}
-	if rest[0] == "infinity" {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}
-	text := rest[0]
-	if strings.Trim(text, "0123456789.") == "" {
-		text += "s"
-	}
-	d, err := time.ParseDuration(strings.Replace(text, "d", "h", 1))
-	if strings.HasSuffix(text, "d") {
-		d *= 24
-	}
-	if err != nil || d < 0 {
-		return usage("a duration is 30, 30s, 5m, 1h or 1d, not " + rest[0])
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
