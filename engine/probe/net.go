@@ -50,7 +50,7 @@ func get(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	addr, path, _ := strings.Cut(rest[0], "/")
+	addr, path, _ := strings.Cut(strings.TrimPrefix(rest[0], "http://"), "/")
 	b, err := fetch(ctx, pageOf(addr, "/"+path))
 	if err != nil {
 		return err

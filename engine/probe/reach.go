@@ -6,13 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // reachTimeout bounds one attempt to reach a probe.
@@ -26,17 +27,26 @@ type Reached struct {
 	Error string  `json:"error,omitempty"`
 }
 
-// pageOf gives the URL of a probe's page: port 80 unless addr names one.
+// pageOf gives the URL of a probe's page: port 80 unless addr names one. addr
+// may be an address with a zone, path has a query where it needs one.
 func pageOf(addr, path string) string {
-	if ip := net.ParseIP(addr); ip != nil && ip.To4() == nil {
+	if ip, err := netip.ParseAddr(addr); err == nil && ip.Is6() {
 		addr = "[" + addr + "]"
 	}
-	return "http://" + addr + path
+	page := url.URL{Scheme: "http", Host: addr} // which escapes the zone
+	return page.String() + path
 }
 
+// pageSize is the longest page that is read.
+const pageSize = 1 << 20
+
 func fetch(ctx context.Context, page string) ([]byte, error) {
-	// A connection of its own for every request: it is the path that is tested.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{
+		// A connection of its own for every request: it is the path that is tested.
+		Transport: &http.Transport{DisableKeepAlives: true},
+		// And it is this path, not one to another server that answers well.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -46,11 +56,26 @@ func fetch(ctx context.Context, page string) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answers %s", page, resp.Status)
+	b, err := io.ReadAll(io.LimitReader(resp.Body, pageSize+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s answers %s", page, printable(resp.Status))
+	case len(b) > pageSize:
+		return nil, fmt.Errorf("%s answers more than %d bytes", page, pageSize)
 	}
-	return b, err
+	return b, nil
+}
+
+// printable keeps what others say on its line, and off the terminal's controls.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 // reachAll reaches every address at once.
