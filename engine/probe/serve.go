@@ -45,8 +45,9 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 		return errors.Join(err, web.Close())
 	}
 	// One socket for both families, bound to the wildcard address: the server
-	// that source addresses go wrong with first.
-	udp, err := lc.ListenPacket(ctx, "udp", *echo)
+	// that source addresses go wrong with first. Its port is TCP's, even if that
+	// was any.
+	udp, err := lc.ListenPacket(ctx, "udp", tcp.Addr().String())
 	if err != nil {
 		return errors.Join(err, web.Close(), tcp.Close())
 	}
@@ -55,7 +56,7 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = srv.Serve(web) })
 	parts.Go(func() { echoTCP(ctx, tcp) })
-	parts.Go(func() { echoUDP(udp) })
+	parts.Go(func() { echoUDP(ctx, udp) })
 	<-ctx.Done()
 	err = errors.Join(srv.Close(), tcp.Close(), udp.Close())
 	parts.Wait()
@@ -94,6 +95,9 @@ func echoTCP(ctx context.Context, l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
+			if goesOn(ctx, err) {
+				continue
+			}
 			return
 		}
 		conns.Go(func() {
@@ -105,13 +109,46 @@ func echoTCP(ctx context.Context, l net.Listener) {
 	}
 }
 
-func echoUDP(c net.PacketConn) {
+func echoUDP(ctx context.Context, c net.PacketConn) {
+	own := portOf(c.LocalAddr())
 	buf := make([]byte, udpSize)
 	for {
 		n, from, err := c.ReadFrom(buf)
-		if err != nil {
+		switch {
+		case err == nil && portOf(from) != own:
+			_, _ = c.WriteTo(buf[:n], from)
+		case err == nil:
+			// Not to another echo server, which would send it back: one datagram
+			// with a forged source would be enough for ever.
+		case !goesOn(ctx, err):
 			return
 		}
-		_, _ = c.WriteTo(buf[:n], from)
+	}
+}
+
+func portOf(a net.Addr) int {
+	if u, ok := a.(*net.UDPAddr); ok {
+		return u.Port
+	}
+	return 0
+}
+
+// retryPause is how long a server without descriptors or memory waits for
+// some. It is what net/http comes to.
+const retryPause = time.Second
+
+// goesOn waits after an error of a server's socket, and gives false when there
+// is nothing to wait for.
+func goesOn(ctx context.Context, err error) bool {
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	t := time.NewTimer(retryPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
