@@ -7,7 +7,12 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 )
+
+// lineSize is the longest line dial reads back: the longest argument there is
+// (MAX_ARG_STRLEN), and more than a datagram, which has to be read at once.
+const lineSize = 128 << 10
 
 func dial(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
 	text := fs.String("text", "hello", "line to send")
@@ -26,15 +31,12 @@ func dial(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error
 		return err
 	}
 	defer c.Close() //nolint:errcheck // the answer has come, or not
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := c.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	if _, err := fmt.Fprintln(c, *text); err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(c).ReadString('\n')
+	line, err := bufio.NewReaderSize(c, lineSize).ReadSlice('\n')
 	if err != nil {
 		return fmt.Errorf("no echo from %s: %w", rest[1], err)
 	}
