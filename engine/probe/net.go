@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,8 +63,13 @@ func get(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error 
 }
 
 func listLinks(_ context.Context, s streams, fs *flag.FlagSet, args []string) error {
-	if _, err := parse(fs, args, 0, 1); err != nil { // `ip addr` is what fingers type
+	rest, err := parse(fs, args, 0, 1)
+	if err != nil {
 		return err
+	}
+	// These are what fingers type; the rest of ip there isn't.
+	if len(rest) == 1 && !slices.Contains([]string{"a", "addr", "address", "l", "link"}, rest[0]) {
+		return usage("it lists links and addresses, not " + rest[0])
 	}
 	links, err := net.Interfaces()
 	if err != nil {
