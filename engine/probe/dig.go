@@ -47,7 +47,7 @@ func dig(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error 
 func parseQuestion(args []string) (q question, err error) {
 	if strings.HasPrefix(args[0], "@") {
 		q.server = withPort(args[0][1:])
-		if strings.HasPrefix(q.server, ":") {
+		if host, _, err := net.SplitHostPort(q.server); err != nil || host == "" {
 			return q, usage("name a server after the @")
 		}
 		args = args[1:]
@@ -118,6 +118,6 @@ func writeReply(out io.Writer, in *dns.Msg, server string) {
 	}
 	fmt.Fprintf(out, ";; %s from %s\n", status, server)
 	for _, rr := range in.Answer {
-		fmt.Fprintln(out, rr)
+		fmt.Fprintln(out, printable(rr.String()))
 	}
 }

@@ -71,7 +71,7 @@ func fetch(ctx context.Context, page string) ([]byte, error) {
 // printable keeps what others say on its line, and off the terminal's controls.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || r == '\t' {
 			return r
 		}
 		return '?'
@@ -153,19 +153,37 @@ func matrix(ctx context.Context, s streams, fs *flag.FlagSet, args []string) err
 func ask(ctx context.Context, addr string, others []string, timeout time.Duration) []Reached {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var got []Reached
 	b, err := fetch(ctx, pageOf(addr, "/reach?to="+url.QueryEscape(strings.Join(others, ","))))
 	if err == nil {
-		err = json.Unmarshal(b, &got)
+		var got []Reached
+		if got, err = parsePaths(b, others); err == nil {
+			return got
+		}
 	}
-	if err == nil && len(got) == len(others) {
-		return got
-	}
-	got = make([]Reached, len(others))
+	got := make([]Reached, len(others))
 	for i, o := range others {
 		got[i] = Reached{Addr: o, Error: fmt.Sprintf("%s could not be asked: %v", addr, err)}
 	}
 	return got
+}
+
+// parsePaths reads what a probe answers that was asked to reach the others.
+func parsePaths(b []byte, others []string) ([]Reached, error) {
+	const noProbe = "that is no probe: "
+	var got []Reached
+	if err := json.Unmarshal(b, &got); err != nil {
+		return nil, fmt.Errorf(noProbe+"%w", err)
+	}
+	if len(got) != len(others) {
+		return nil, fmt.Errorf(noProbe+"%d paths instead of %d", len(got), len(others))
+	}
+	for i := range got {
+		if got[i].Addr != others[i] {
+			return nil, fmt.Errorf(noProbe+"path %d is not to %s", i+1, others[i])
+		}
+		got[i].Error = printable(got[i].Error)
+	}
+	return got, nil
 }
 
 func worked(rows []row) (n int) {
