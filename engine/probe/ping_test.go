@@ -62,7 +62,7 @@ func TestPing(t *testing.T) {
 			overhead = 48
 		}
 		for _, size := range []int{0, 56, 1400, 4000} { // the last one in fragments
-			got := in(t, a.NS, "ping", "-c", "3", "-i", "0.01", "-s", fmt.Sprint(size), addr(b))
+			got := in(t, a.NS, "ping", "-c", "3", "-i", "0.01", "-W", "3600", "-s", fmt.Sprint(size), addr(b))
 			want := fmt.Sprintf(`^PING %s \(%[1]s\) %d\(%d\) bytes of data\.\n`, addr(b), size, size+overhead)
 			for seq := 1; seq <= 3; seq++ {
 				want += fmt.Sprintf(`%d bytes from %s: icmp_seq=%d ttl=64 time=\d+\.\d{3} ms\n`, size+8, addr(b), seq)
@@ -133,6 +133,17 @@ func TestPingIsInterrupted(t *testing.T) {
 	p = start(t, a.NS, "ping", b.Addr.String())
 	p.await("PING ")
 	p.signal(syscall.SIGTERM).says(t, 143, " 0 received, 100% packet loss", "")
+}
+
+// TestPingOfMany gets more replies than it waits for.
+func TestPingOfMany(t *testing.T) {
+	hosts := netnstest.Hosts(t, 3, 0)
+	for i, h := range hosts {
+		h.Exec("ip", "addr", "add", fmt.Sprintf("fe80::%d/64", i+1), "dev", "eth0", "nodad")
+	}
+	for range 5 {
+		in(t, hosts[0].NS, "ping", "-c", "1", "ff02::1%eth0").says(t, 0, "1 packets transmitted, 1 received, 0% packet loss", "")
+	}
 }
 
 // TestPingersDontMixUp: each container's first process has the same PID, and

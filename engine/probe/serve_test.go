@@ -65,7 +65,12 @@ func local(t *testing.T) (page, echo string, end func() result) {
 	}
 	return strings.TrimSuffix(page, ","), echo, func() result {
 		cancel(caught{syscall.SIGTERM})
-		return result{code: <-code, err: errs.String()}
+		select {
+		case c := <-code:
+			return result{code: c, err: errs.String()}
+		case <-time.After(patience):
+			return result{err: "serve goes on"}
+		}
 	}
 }
 
@@ -115,6 +120,22 @@ func TestServeNeedsItsPorts(t *testing.T) {
 	}))
 	defer udp.Close()
 	in(t, ns, "serve").says(t, 1, "", ":7: bind: address already in use\n")
+}
+
+// TestServeLetsGo of what it has when it doesn't get the rest.
+func TestServeLetsGo(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	defer udp.Close()
+	for _, taken := range []net.Addr{tcp.Addr(), udp.LocalAddr()} {
+		free := refused(t)
+		call(t.Context(), "serve", "-http", free, "-echo", taken.String()).says(t, 1, "", "address already in use\n")
+		call(t.Context(), "http", free).says(t, 1, "", "connection refused\n")
+	}
+	call(t.Context(), "dial", "tcp", udp.LocalAddr().String()).says(t, 1, "", "connection refused\n")
 }
 
 // TestServeWithoutIPv6 is a host that has it switched off.

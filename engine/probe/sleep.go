@@ -36,15 +36,11 @@ func sleep(ctx context.Context, _ streams, fs *flag.FlagSet, args []string) erro
 func sleepTime(text string) (d time.Duration, ok bool) {
 	unit := time.Duration(1)
 	number, days := strings.CutSuffix(text, "d")
-	switch {
-	case strings.Trim(number, "0123456789.") != "":
+	if strings.Trim(number, "0123456789.") == "" {
+		text = number + "s"
 		if days {
-			return 0, false
+			text, unit = number+"h", 24
 		}
-	case days:
-		text, unit = number+"h", 24
-	default:
-		text += "s"
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > math.MaxInt64/unit {

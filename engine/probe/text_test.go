@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,9 @@ func TestCatIsInterrupted(t *testing.T) {
 	cancel(caught{syscall.SIGINT})
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, syscall.Mkfifo(fifo, 0o600))
-	call(ctx, "cat", fifo).says(t, 130, "", "")
+	if code := run(ctx, []string{"cat", fifo}, streams{nil, io.Discard, io.Discard}); code != 130 { // what it leaves behind may write still
+		t.Errorf("exit %d", code)
+	}
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for cat, which has opened it or will
 	must(t, err)
 	must(t, w.Close())
