@@ -294,10 +294,10 @@ func (b *bed) ready(id string) {
 	}
 	r, w := io.Pipe()
 	ctx, cancel := context.WithCancel(deadline(b.t))
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
-		done <- b.Logs(ctx, id, LogOptions{Follow: true, Since: st.Started, Tail: -1}, w, nil)
-		_ = w.Close()
+		defer close(done)
+		_ = w.CloseWithError(b.Logs(ctx, id, LogOptions{Follow: true, Since: st.Started, Tail: -1}, w, nil))
 	}()
 	if _, err := r.Read(make([]byte, 1)); err != nil {
 		b.t.Error(err)
