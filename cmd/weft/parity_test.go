@@ -137,6 +137,8 @@ var variable = []struct {
 	{regexp.MustCompile(`\b[a-z0-9]{12}\b`), "ID"},
 	{regexp.MustCompile(`time=[0-9.]+ ms|= [0-9./]+ ms|time [0-9]+ms`), "MS"},
 	{regexp.MustCompile(`^host1/|^d-host1/`), "HOST/"},
+	// docker's CLI says this, or ends before it can, when it couldn't start a container.
+	{regexp.MustCompile(`^time="[^"]*" level=error msg="error waiting for container: context canceled"$`), ""},
 	// dockerd 20.10 says less than 28 about the same failures, and its client
 	// wraps what the daemon says differently.
 	{regexp.MustCompile(`failed to set up container networking: `), ""},

@@ -93,6 +93,11 @@ func (c *Config) check() error {
 	return nil
 }
 
+// bindPort gives where the gossip listens.
+func (c *Config) bindPort() netip.AddrPort {
+	return netip.AddrPortFrom(c.BindAddr, uint16(c.Port)) //nolint:gosec // check has seen its range
+}
+
 // CheckPort fails when the gossip cannot listen at ap: with a Conflict when the
 // port is taken, with Invalid when no interface has the address. networkdb's
 // own error for that is text only.

@@ -85,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckPort(netip.AddrPortFrom(cfg.BindAddr, uint16(cfg.Port))); err != nil { //nolint:gosec // check has seen its range
+	if err := CheckPort(cfg.bindPort()); err != nil {
 		return nil, err
 	}
 	st, err := loadState(cfg.Store)
@@ -142,14 +142,31 @@ func (g *Gossip) open(id string) (*session, error) {
 	for i := range keys {
 		keys[i] = bytes.Clone(keys[i])
 	}
-	db, err := networkdb.New(g.cfg.networkDB(id, keys))
+	db, err := g.listen(id, keys)
 	if err != nil {
-		return nil, fault.Unavailable("start gossip on port %d: %w", g.cfg.Port, err)
+		return nil, err
 	}
 	return &session{
 		g: g, id: id, db: db, keys: keys, joined: make(chan struct{}),
 		turn: make(chan struct{}, 1), meet: make(chan meeting, 1),
 	}, nil
+}
+
+// listen starts a networkdb. When it can't listen it says so in text only, so
+// CheckPort tells why. A port that is free by then was on its way to be: a
+// socket lives on after its Close while anybody looks at it (ss -p does).
+func (g *Gossip) listen(id string, keys [][]byte) (*networkdb.NetworkDB, error) {
+	db, err := networkdb.New(g.cfg.networkDB(id, keys))
+	if err == nil {
+		return db, nil
+	}
+	if err := CheckPort(g.cfg.bindPort()); err != nil {
+		return nil, err
+	}
+	if db, err = networkdb.New(g.cfg.networkDB(id, keys)); err != nil {
+		return nil, fault.Unavailable("start gossip on port %d: %w", g.cfg.Port, err)
+	}
+	return db, nil
 }
 
 // adopt makes s the present session and starts the feeds of all networks.
