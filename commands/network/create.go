@@ -11,6 +11,7 @@ import (
 
 	"weft/commands/cmdenv"
 	"weft/commands/complete"
+	"weft/commands/ipam"
 )
 
 type createOptions struct {
@@ -25,7 +26,7 @@ type createOptions struct {
 	ingress    bool
 	configOnly bool
 	configFrom string
-	ipam       ipamOptions
+	ipam       ipam.Options
 }
 
 type creator interface {
@@ -36,7 +37,7 @@ func newCreate(env *cmdenv.Env, hook func(*createOptions) error) *cobra.Command 
 	o := &createOptions{
 		driverOpts: *opts.NewMapOpts(nil, nil),
 		labels:     opts.NewListOpts(opts.ValidateLabel),
-		ipam:       newIPAMOptions(),
+		ipam:       ipam.NewOptions(),
 	}
 	var ipv4, ipv6 bool
 	cmd := &cobra.Command{
@@ -78,7 +79,7 @@ func newCreate(env *cmdenv.Env, hook func(*createOptions) error) *cobra.Command 
 	flags.StringVar(&o.scope, "scope", "", "Control the network's scope")
 	flags.BoolVar(&o.configOnly, "config-only", false, "Create a configuration only network")
 	flags.StringVar(&o.configFrom, "config-from", "", "The network from which to copy the configuration")
-	o.ipam.bind(flags)
+	o.ipam.Bind(flags)
 	_ = cmd.RegisterFlagCompletionFunc("driver", complete.Words("bridge", "overlay", "macvlan", "ipvlan"))
 	_ = cmd.RegisterFlagCompletionFunc("scope", complete.Words("local", "swarm"))
 	_ = cmd.RegisterFlagCompletionFunc("config-from", complete.Networks(env))
@@ -86,7 +87,7 @@ func newCreate(env *cmdenv.Env, hook func(*createOptions) error) *cobra.Command 
 }
 
 func (o *createOptions) request() (network.CreateOptions, error) {
-	ipam, err := o.ipam.request()
+	addresses, err := o.ipam.Request()
 	if err != nil {
 		return network.CreateOptions{}, err
 	}
@@ -95,7 +96,7 @@ func (o *createOptions) request() (network.CreateOptions, error) {
 		Scope:      o.scope,
 		EnableIPv4: o.ipv4,
 		EnableIPv6: o.ipv6,
-		IPAM:       ipam,
+		IPAM:       addresses,
 		Internal:   o.internal,
 		Attachable: o.attachable,
 		Ingress:    o.ingress,

@@ -33,7 +33,7 @@ func captured(env *cmdenv.Env, got *string) *cobra.Command {
 		newCreate(env, func(o *createOptions) error {
 			return say("%s driver=%s opts=%v labels=%v internal=%t attachable=%t ingress=%t v4=%s v6=%s scope=%q only=%t from=%q ipam=%s%v subnets=%v ranges=%v gateways=%v aux=%v",
 				o.name, o.driver, o.driverOpts.GetAll(), o.labels.GetSlice(), o.internal, o.attachable, o.ingress, flag(o.ipv4), flag(o.ipv6),
-				o.scope, o.configOnly, o.configFrom, o.ipam.driver, o.ipam.driverOpts.GetAll(), o.ipam.subnets, o.ipam.ranges, o.ipam.gateways, o.ipam.auxAddresses.GetAll())
+				o.scope, o.configOnly, o.configFrom, o.ipam.Driver, o.ipam.DriverOpts.GetAll(), o.ipam.Subnets, o.ipam.Ranges, o.ipam.Gateways, o.ipam.AuxAddresses.GetAll())
 		}),
 		newConnect(env, func(o *connectOptions) error {
 			return say("%s %s ip=%s ip6=%s links=%v aliases=%v local=%v opts=%v priority=%d",

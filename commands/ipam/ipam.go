@@ -1,4 +1,5 @@
-package network
+// Package ipam has the flags that say which addresses a network is to have.
+package ipam
 
 import (
 	"errors"
@@ -13,38 +14,45 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// ipamOptions are the flags about addresses. Ranges, gateways and auxiliary
+// Options are the flags about addresses. Ranges, gateways and auxiliary
 // addresses belong to the subnet that contains them.
-type ipamOptions struct {
-	driver       string
-	driverOpts   opts.MapOpts
-	subnets      []string
-	ranges       []string
-	gateways     []string
-	auxAddresses opts.MapOpts
+type Options struct {
+	Driver       string
+	DriverOpts   opts.MapOpts
+	Subnets      []string
+	Ranges       []string
+	Gateways     []string
+	AuxAddresses opts.MapOpts
 }
 
-func newIPAMOptions() ipamOptions {
-	return ipamOptions{driverOpts: *opts.NewMapOpts(nil, nil), auxAddresses: *opts.NewMapOpts(nil, nil)}
+// NewOptions gives options to bind.
+func NewOptions() Options {
+	return Options{DriverOpts: *opts.NewMapOpts(nil, nil), AuxAddresses: *opts.NewMapOpts(nil, nil)}
 }
 
-func (o *ipamOptions) bind(flags *pflag.FlagSet) {
-	flags.StringVar(&o.driver, "ipam-driver", "default", "IP Address Management Driver")
-	flags.StringSliceVar(&o.subnets, "subnet", []string{}, "Subnet in CIDR format that represents a network segment")
-	flags.StringSliceVar(&o.ranges, "ip-range", []string{}, "Allocate container ip from a sub-range")
-	flags.StringSliceVar(&o.gateways, "gateway", []string{}, "IPv4 or IPv6 Gateway for the master subnet")
-	flags.Var(&o.auxAddresses, "aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
-	flags.Var(&o.driverOpts, "ipam-opt", "Set IPAM driver specific options")
+// Bind adds the flags.
+func (o *Options) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Driver, "ipam-driver", "default", "IP Address Management Driver")
+	o.BindAddresses(flags)
+	flags.Var(&o.DriverOpts, "ipam-opt", "Set IPAM driver specific options")
 }
 
-// request gives one configuration per subnet, in the order of the flags.
-func (o *ipamOptions) request() (*network.IPAM, error) {
-	if len(o.subnets) < len(o.ranges) || len(o.subnets) < len(o.gateways) {
+// BindAddresses adds the flags, but not those about the driver.
+func (o *Options) BindAddresses(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&o.Subnets, "subnet", []string{}, "Subnet in CIDR format that represents a network segment")
+	flags.StringSliceVar(&o.Ranges, "ip-range", []string{}, "Allocate container ip from a sub-range")
+	flags.StringSliceVar(&o.Gateways, "gateway", []string{}, "IPv4 or IPv6 Gateway for the master subnet")
+	flags.Var(&o.AuxAddresses, "aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
+}
+
+// Request gives one configuration per subnet, in the order of the flags.
+func (o *Options) Request() (*network.IPAM, error) {
+	if len(o.Subnets) < len(o.Ranges) || len(o.Subnets) < len(o.Gateways) {
 		return nil, errors.New("every ip-range or gateway must have a corresponding subnet")
 	}
-	configs := make([]network.IPAMConfig, 0, len(o.subnets))
-	for i, subnet := range o.subnets {
-		for _, other := range o.subnets[:i] {
+	configs := make([]network.IPAMConfig, 0, len(o.Subnets))
+	for i, subnet := range o.Subnets {
+		for _, other := range o.Subnets[:i] {
 			if overlap, err := overlapping(subnet, other); err != nil {
 				return nil, err
 			} else if overlap {
@@ -58,11 +66,11 @@ func (o *ipamOptions) request() (*network.IPAM, error) {
 			return nil, err
 		}
 	}
-	return &network.IPAM{Driver: o.driver, Config: configs, Options: o.driverOpts.GetAll()}, nil
+	return &network.IPAM{Driver: o.Driver, Config: configs, Options: o.DriverOpts.GetAll()}, nil
 }
 
-func (o *ipamOptions) placeRanges(configs []network.IPAMConfig) error {
-	for _, r := range o.ranges {
+func (o *Options) placeRanges(configs []network.IPAMConfig) error {
+	for _, r := range o.Ranges {
 		if _, _, err := net.ParseCIDR(r); err != nil {
 			return err
 		}
@@ -80,8 +88,8 @@ func (o *ipamOptions) placeRanges(configs []network.IPAMConfig) error {
 	return nil
 }
 
-func (o *ipamOptions) placeGateways(configs []network.IPAMConfig) error {
-	for _, gateway := range o.gateways {
+func (o *Options) placeGateways(configs []network.IPAMConfig) error {
+	for _, gateway := range o.Gateways {
 		c, err := home(configs, gateway)
 		switch {
 		case err != nil:
@@ -96,8 +104,8 @@ func (o *ipamOptions) placeGateways(configs []network.IPAMConfig) error {
 	return nil
 }
 
-func (o *ipamOptions) placeAuxAddresses(configs []network.IPAMConfig) error {
-	addresses := o.auxAddresses.GetAll()
+func (o *Options) placeAuxAddresses(configs []network.IPAMConfig) error {
+	addresses := o.AuxAddresses.GetAll()
 	for _, name := range slices.Sorted(maps.Keys(addresses)) {
 		c, err := home(configs, addresses[name])
 		switch {
