@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/containerd/errdefs"
-
 	"weft/engine/kernel"
 	"weft/engine/model"
 	"weft/engine/runtime"
@@ -40,19 +38,7 @@ func (s sandboxes) Path(containerID string) string {
 }
 
 func (s sandboxes) Create(_ context.Context, containerID string) error {
-	path := s.Path(containerID)
-	ns, err := kernel.Open(path)
-	if errdefs.IsNotFound(err) {
-		// A file without a namespace is what a reboot leaves of one.
-		if err := kernel.Remove(path); err != nil {
-			return err
-		}
-		ns, err = kernel.Create(path)
-	}
-	if err != nil {
-		return err
-	}
-	return ns.Close()
+	return ensureNamespace(s.Path(containerID))
 }
 
 func (s sandboxes) Remove(_ context.Context, containerID string) error {

@@ -39,6 +39,7 @@ type Engine struct {
 	runtime   *runtime.Runtime
 	workload  *workload.Manager
 	networks  *networks
+	ingress   *ingress
 	control   *control.Node
 	host      *host
 	events    *event.Hub
@@ -123,7 +124,8 @@ func (e *Engine) openStore(context.Context) error {
 	none := sha256.Sum256([]byte(noneNetwork + who.ID))
 	e.id, e.created, e.noneID = who.ID, who.Created, hex.EncodeToString(none[:])
 	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")})
-	return nil
+	e.ingress, err = newIngress(e.networks, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
+	return err
 }
 
 // openRuntime takes back the containers of an earlier run.
@@ -259,5 +261,6 @@ func (e *Engine) forgetNetworks(ctx context.Context) error {
 		e.workload.DisconnectAll(ctx),
 		e.workload.Settle(ctx),
 		e.networks.detach(ctx),
+		e.ingress.remove(),
 	)
 }

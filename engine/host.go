@@ -76,7 +76,7 @@ func (h *host) Joined(ctx context.Context, m control.Membership) error {
 	if err != nil {
 		return err
 	}
-	if err := h.e.networks.adopt(ctx, running); err != nil {
+	if err := h.e.networks.adopt(ctx, append(running, h.e.ingress.running()...)); err != nil {
 		h.e.cfg.Log.ErrorContext(ctx, "networks of an earlier run not adopted", "err", err)
 	}
 	return h.e.workload.Settle(ctx)
@@ -100,6 +100,13 @@ func (h *host) SetKeys(ctx context.Context, keys []model.GossipKey) error {
 	return h.e.networks.setGossip(ctx, g)
 }
 
+// SetIngress joins the swarm's ingress network, or leaves the one that is gone.
+func (h *host) SetIngress(ctx context.Context, a *model.Attachment) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.e.ingress.set(ctx, a)
+}
+
 // Left ends every overlay: containers of tasks go, standalone ones lose their
 // attachments.
 func (h *host) Left(ctx context.Context) error {
@@ -117,6 +124,7 @@ func (h *host) leave(ctx context.Context) error {
 		h.e.workload.RemoveTasks(ctx, nil),
 		h.e.workload.DisconnectAll(ctx),
 		h.e.networks.detach(ctx),
+		h.e.ingress.remove(),
 	)
 	h.gossip, h.member = nil, control.Membership{}
 	return err
@@ -127,7 +135,7 @@ func (h *host) stop(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.gossip, h.member = nil, control.Membership{}
-	return h.e.networks.detach(ctx)
+	return errors.Join(h.e.networks.detach(ctx), h.e.ingress.remove())
 }
 
 func (h *host) PrepareTask(ctx context.Context, t model.Task) error {

@@ -98,13 +98,10 @@ func (b networkBackend) addContainers(ctx context.Context, in *network.Inspect) 
 				continue
 			}
 			local[ep.ID] = true
-			r := network.EndpointResource{Name: c.Spec.Name, EndpointID: ep.ID, MacAddress: ep.MAC.String(), IPv4Address: ep.Addr.String()}
-			if ep.AddrV6.IsValid() {
-				r.IPv6Address = ep.AddrV6.String()
-			}
-			in.Containers[c.ID] = r
+			in.Containers[c.ID] = resourceOf(c.Spec.Name, ep)
 		}
 	}
+	b.e.ingress.describe(in)
 	for _, r := range b.e.networks.records(in.ID) {
 		if !local[r.EndpointID] {
 			in.Containers["ep-"+r.EndpointID] = network.EndpointResource{
@@ -155,6 +152,9 @@ func (b networkBackend) CreateNetwork(ctx context.Context, req network.CreateReq
 	case "host", "null":
 		return network.CreateResponse{}, fault.Forbidden("only one instance of %q network is allowed", req.Driver)
 	case "", "bridge":
+		if req.Ingress {
+			return network.CreateResponse{}, fault.Forbidden("Ingress network can only be global scope network: create it with --driver overlay")
+		}
 		return network.CreateResponse{}, fault.Unsupported("this engine has no bridge networks yet: create an overlay network with --driver overlay")
 	default:
 		return network.CreateResponse{}, fault.NotFound("plugin %q not found", req.Driver)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sort"
 	"sync"
-	"time"
 
 	"github.com/moby/swarmkit/v2/agent"
 	"github.com/moby/swarmkit/v2/agent/exec"
@@ -24,9 +23,10 @@ type executor struct {
 
 	attachments *attachments
 
-	keys  chan []model.GossipKey // the newest, not handed over yet
-	tried chan struct{}          // closed when the host was told first
-	once  sync.Once
+	keys    *courier[[]model.GossipKey]
+	ingress *courier[*api.NetworkAttachment]
+	tried   chan struct{} // closed when the host was told first
+	once    sync.Once
 
 	mu       sync.Mutex // guards what follows
 	hostErr  error      // what the host has against the membership or the keys
@@ -42,7 +42,7 @@ func newExecutor(cfg *Config, r *runner) *executor {
 	return &executor{
 		DependencyManager: agent.NewDependencyManager(noPlugins{}),
 		cfg:               cfg, run: r, joined: make(chan struct{}),
-		keys: make(chan []model.GossipKey, 1), tried: make(chan struct{}),
+		keys: newCourier[[]model.GossipKey](), ingress: newCourier[*api.NetworkAttachment](), tried: make(chan struct{}),
 		attachments: newAttachments(), tasks: map[string]bool{}, networks: map[string]model.Network{},
 	}
 }
@@ -74,7 +74,8 @@ func (e *executor) Describe(ctx context.Context) (*api.NodeDescription, error) {
 }
 
 // Configure implements exec.Executor: it gets this node's own object, which
-// has the data path port of the swarm.
+// has the data path port of the swarm and the node's place in its ingress
+// network. It comes once per session at least, and with each change.
 func (e *executor) Configure(_ context.Context, n *api.Node) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -82,6 +83,7 @@ func (e *executor) Configure(_ context.Context, n *api.Node) error {
 	if e.port == 0 {
 		e.port = defaultDataPathPort
 	}
+	e.ingress.send(ingressOf(n))
 	return nil
 }
 
@@ -95,45 +97,20 @@ func (e *executor) SetNetworkBootstrapKeys(keys []*api.EncryptionKey) error {
 		out[i] = model.GossipKey{Subsystem: k.Subsystem, Key: append([]byte(nil), k.Key...), Lamport: k.LamportTime}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].Lamport < out[j].Lamport })
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	select { // only the newest matter
-	case <-e.keys:
-	default:
-	}
-	e.keys <- out
+	e.keys.send(out)
 	return nil
 }
 
-// serve hands keys to the host until ctx ends, and repeats what fails.
+// serve hands keys to the host until ctx ends.
 func (e *executor) serve(ctx context.Context) {
-	var keys []model.GossipKey
-	retry := time.NewTimer(0)
-	defer retry.Stop()
-	delay := firstDelay
-	for {
-		select {
-		case keys = <-e.keys:
-			delay = firstDelay
-		case <-retry.C:
-		case <-ctx.Done():
-			return
-		}
-		if keys == nil {
-			continue
-		}
+	e.keys.run(ctx, func(ctx context.Context, keys []model.GossipKey) error {
 		err := e.hand(ctx, keys)
 		e.outcome(err)
-		if err == nil {
-			keys = nil
-			continue
-		}
-		if ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			e.cfg.Log.ErrorContext(ctx, "the host can not take up the swarm membership", "err", err)
 		}
-		delay = min(2*delay, lastDelay)
-		retry.Reset(delay)
-	}
+		return err
+	})
 }
 
 func (e *executor) hand(ctx context.Context, keys []model.GossipKey) error {

@@ -36,6 +36,10 @@ type fakeHost struct {
 	kept     int
 	checkErr error
 	joinErr  error
+
+	ingress    *model.Attachment
+	ingressSet int
+	ingressErr error
 }
 
 type fakeTask struct {
@@ -83,6 +87,20 @@ func (h *fakeHost) SetKeys(_ context.Context, keys []model.GossipKey) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.keys = len(keys)
+	return nil
+}
+
+func (h *fakeHost) SetIngress(_ context.Context, a *model.Attachment) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.joined) == 0 {
+		return fault.Internal("an ingress network before the membership")
+	}
+	h.ingressSet++
+	if h.ingressErr != nil {
+		return h.ingressErr
+	}
+	h.ingress = a
 	return nil
 }
 

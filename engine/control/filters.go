@@ -82,6 +82,17 @@ func serviceFilters(f filters.Args) (*api.ListServicesRequest_Filters, error) {
 	}, nil
 }
 
+func configFilters(f filters.Args) (*api.ListConfigsRequest_Filters, error) {
+	if err := accept(f, "name", "id", "label"); err != nil {
+		return nil, err
+	}
+	return &api.ListConfigsRequest_Filters{
+		NamePrefixes: f.Get("name"),
+		IDPrefixes:   f.Get("id"),
+		Labels:       labelMap(f.Get("label")),
+	}, nil
+}
+
 func serviceMode(s *api.Service) string {
 	switch s.Spec.GetMode().(type) {
 	case *api.ServiceSpec_Global:

@@ -47,6 +47,10 @@ type Host interface {
 	Left(ctx context.Context) error
 	// SetKeys hands over all current keys, each time they change.
 	SetKeys(ctx context.Context, keys []model.GossipKey) error
+	// SetIngress gives this node's own attachment to the swarm's ingress
+	// network; nil when the swarm has none. It comes after Joined, after each
+	// start of the node and with each change, and is repeated while it fails.
+	SetIngress(ctx context.Context, a *model.Attachment) error
 
 	// PrepareTask makes a task ready to start; StartTask starts it. Both may
 	// be repeated, and then succeed if the task is already that far.

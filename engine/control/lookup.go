@@ -95,6 +95,19 @@ func findNetwork(ctx context.Context, c api.ControlClient, ref string) (*api.Net
 		})
 }
 
+func findConfig(ctx context.Context, c api.ControlClient, ref string) (*api.Config, error) {
+	if r, err := c.GetConfig(ctx, &api.GetConfigRequest{ConfigID: ref}); err == nil {
+		return r.Config, nil
+	}
+	return pick("config", ref,
+		func() ([]*api.Config, error) {
+			return listConfigs(ctx, c, &api.ListConfigsRequest_Filters{Names: []string{ref}})
+		},
+		func() ([]*api.Config, error) {
+			return listConfigs(ctx, c, &api.ListConfigsRequest_Filters{IDPrefixes: []string{ref}})
+		})
+}
+
 func listNodes(ctx context.Context, c api.ControlClient, f *api.ListNodesRequest_Filters) ([]*api.Node, error) {
 	r, err := c.ListNodes(ctx, &api.ListNodesRequest{Filters: f}, wholeList())
 	if err != nil {
@@ -125,6 +138,14 @@ func listNetworks(ctx context.Context, c api.ControlClient, f *api.ListNetworksR
 		return nil, err
 	}
 	return r.Networks, nil
+}
+
+func listConfigs(ctx context.Context, c api.ControlClient, f *api.ListConfigsRequest_Filters) ([]*api.Config, error) {
+	r, err := c.ListConfigs(ctx, &api.ListConfigsRequest{Filters: f}, wholeList())
+	if err != nil {
+		return nil, err
+	}
+	return r.Configs, nil
 }
 
 func theCluster(ctx context.Context, c api.ControlClient) (*api.Cluster, error) {

@@ -132,6 +132,7 @@ func (r *runner) attempt(ctx context.Context, settled func()) (wasReady bool, er
 	var wg sync.WaitGroup
 	wg.Go(func() { r.followConn(watch, node) })
 	wg.Go(func() { ex.serve(watch) })
+	wg.Go(func() { ex.serveIngress(watch) })
 	exited := make(chan error, 1)
 	wg.Go(func() { exited <- node.Err(context.WithoutCancel(ctx)) })
 	defer wg.Wait()

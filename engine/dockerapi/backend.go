@@ -59,6 +59,16 @@ type Swarm interface {
 
 	Tasks(ctx context.Context, f filters.Args) ([]swarm.Task, error)
 	Task(ctx context.Context, id string) (swarm.Task, error)
+
+	// Configs lists with Docker's config filters (id, name, label).
+	Configs(ctx context.Context, f filters.Args) ([]swarm.Config, error)
+	Config(ctx context.Context, idOrName string) (swarm.Config, error)
+	// CreateConfig gives the ID. A taken name is a Conflict, for all but one
+	// of those who ask for it at once.
+	CreateConfig(ctx context.Context, spec swarm.ConfigSpec) (string, error)
+	// UpdateConfig can change labels only.
+	UpdateConfig(ctx context.Context, idOrName string, version uint64, spec swarm.ConfigSpec) error
+	RemoveConfig(ctx context.Context, idOrName string) error
 }
 
 // Networks are the networks this node knows: its own and the swarm's.

@@ -33,7 +33,8 @@ func answer(t *testing.T, method, path, body string) {
 	ask("POST", "/swarm/init", "{}")
 	ask("POST", "/containers/create?name=c", `{"Image":"weft/probe"}`)
 	w := ask(method, path, body)
-	if w.Code == http.StatusInternalServerError {
+	// The one 500 that dockerd answers too: the swarm's store has no code for it.
+	if w.Code == http.StatusInternalServerError && !strings.Contains(w.Body.String(), "update out of sequence") {
 		t.Errorf("%s %s %q: %d %s", method, path, body, w.Code, w.Body)
 	}
 	if text := w.Body.Bytes(); w.Code >= 400 && !json.Valid(text) {
@@ -97,7 +98,8 @@ func FuzzPath(f *testing.F) {
 		req.URL.Path, req.URL.RawQuery, _ = strings.Cut(path, "?")
 		w := httptest.NewRecorder()
 		e.Handler(io.Discard).ServeHTTP(w, req)
-		if w.Code == http.StatusInternalServerError {
+		// The one 500 that dockerd answers too: the swarm's store has no code for it.
+		if w.Code == http.StatusInternalServerError && !strings.Contains(w.Body.String(), "update out of sequence") {
 			t.Errorf("%q: %s", path, w.Body)
 		}
 	})

@@ -160,6 +160,45 @@ func TestNetworkCreateAndRemove(t *testing.T) {
 	}
 }
 
+func TestIngressNetwork(t *testing.T) {
+	b := swarmed(t)
+	c := b.docker("")
+	old, err := c.NetworkInspect(t.Context(), "ingress", network.InspectOptions{})
+	if err != nil || !old.Ingress || old.Scope != "swarm" || old.Driver != "overlay" || len(old.Peers) != 1 || old.Peers[0].IP != "127.0.0.1" {
+		t.Fatalf("%+v, %v", old, err)
+	}
+	spec := serviceSpec("web", 1)
+	spec.EndpointSpec = &swarm.EndpointSpec{Ports: []swarm.PortConfig{{TargetPort: 80, PublishedPort: 8080}}}
+	web, err := c.ServiceCreate(t.Context(), spec, swarm.ServiceCreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.refused("DELETE", "/networks/ingress", "", 400,
+		"rpc error: code = FailedPrecondition desc = ingress network cannot be removed because service "+web.ID+" depends on it")
+	if err := c.ServiceRemove(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	b.refused("POST", "/networks/create", `{"Name":"my","Driver":"overlay","Ingress":true}`, 409,
+		"rpc error: code = AlreadyExists desc = ingress network ("+old.ID+") is already present")
+	if err := c.NetworkRemove(t.Context(), "ingress"); err != nil {
+		t.Fatal(err)
+	}
+	b.refused("DELETE", "/networks/ingress", "", 404, "network ingress not found")
+	b.refused("POST", "/networks/create", `{"Name":"my","Driver":"overlay","Ingress":true,"Attachable":true}`, 400,
+		"rpc error: code = InvalidArgument desc = ingress network cannot be attachable")
+	made, err := c.NetworkCreate(t.Context(), "my", network.CreateOptions{
+		Driver: "overlay", Ingress: true, Options: map[string]string{"com.docker.network.driver.mtu": "1200"},
+		IPAM: &network.IPAM{Config: []network.IPAMConfig{{Subnet: "10.11.0.0/16", Gateway: "10.11.0.2"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := c.NetworkInspect(t.Context(), "my", network.InspectOptions{})
+	if err != nil || now.ID != made.ID || !now.Ingress || now.IPAM.Config[0].Gateway != "10.11.0.2" || len(now.Peers) != 1 {
+		t.Errorf("%+v, %v", now, err)
+	}
+}
+
 func TestNetworkConnect(t *testing.T) {
 	b := swarmed(t)
 	id := b.run(t, "web", "red")

@@ -9,7 +9,6 @@ const (
 	noVolumes     = "this engine has no volumes: its containers keep no data outside themselves"
 	noPlugins     = "this engine has no plugins"
 	noSecrets     = "this engine does not hand secrets to tasks"
-	noConfigs     = "this engine does not hand configs to tasks"
 	noExec        = "this engine does not run further processes in a container: enter its namespaces with nsenter"
 	noPause       = "this engine does not pause containers: it has no control over their cgroups"
 	noResources   = "this engine does not limit or measure the resources of containers"
@@ -65,10 +64,14 @@ func swarmRoutes() []route {
 		post("/nodes/{id}/update", (*Server).nodeUpdate),
 		get("/tasks", (*Server).tasks),
 		get("/tasks/{id}", (*Server).task),
+		get("/configs", (*Server).configs),
+		post("/configs/create", (*Server).configCreate).but("no task of this engine is given a config: one whose service refers to one is rejected"),
+		del("/configs/{id}", (*Server).configRemove),
+		get("/configs/{id}", (*Server).config),
+		post("/configs/{id}/update", (*Server).configUpdate),
 	},
 		lacking(noServiceLogs, "GET /services/{id}/logs", "GET /tasks/{id}/logs"),
 		lacking(noSecrets, "GET /secrets", "POST /secrets/create", "DELETE /secrets/{id}", "GET /secrets/{id}", "POST /secrets/{id}/update"),
-		lacking(noConfigs, "GET /configs", "POST /configs/create", "DELETE /configs/{id}", "GET /configs/{id}", "POST /configs/{id}/update"),
 	)
 }
 

@@ -34,10 +34,10 @@ func TestSwarm(t *testing.T) {
 		"version=1&rotateWorkerToken=x":        "invalid value for rotateWorkerToken: x",
 		"version=1&rotateManagerToken=2":       "invalid value for rotateManagerToken: 2",
 		"version=1&rotateManagerUnlockKey=yes": "invalid value for rotateManagerUnlockKey: yes",
-		"version=99":                           "rpc error: code = Unknown desc = update out of sequence",
 	} {
 		b.refused("POST", "/swarm/update?"+query, "{}", 400, want)
 	}
+	b.refused("POST", "/swarm/update?version=99", "{}", 500, "rpc error: code = Unknown desc = update out of sequence")
 	sw.Spec.EncryptionConfig.AutoLockManagers = true
 	if err := c.SwarmUpdate(t.Context(), sw.Version, sw.Spec, swarm.UpdateFlags{RotateWorkerToken: true}); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestNodes(t *testing.T) {
 	if err := c.NodeUpdate(t.Context(), n.ID, n.Version, n.Spec); err != nil {
 		t.Fatal(err)
 	}
-	b.refused("POST", "/nodes/self/update?version="+strconv.FormatUint(n.Version.Index, 10), "{}", 400, "rpc error: code = Unknown desc = update out of sequence")
+	b.refused("POST", "/nodes/self/update?version="+strconv.FormatUint(n.Version.Index, 10), "{}", 500, "rpc error: code = Unknown desc = update out of sequence")
 	b.refused("POST", "/nodes/self/update?version=x", "{}", 400, `invalid node version 'x': strconv.ParseUint: parsing "x": invalid syntax`)
 	b.refused("GET", "/nodes/nope", "", 404, "node nope not found")
 	b.refused("DELETE", "/nodes/nope?force=1", "", 404, "node nope not found")

@@ -39,6 +39,7 @@ type Engine struct {
 	nodes      map[string]swarm.Node
 	services   map[string]swarm.Service
 	tasks      map[string]swarm.Task
+	configs    map[string]swarm.Config
 	networks   []network.Inspect
 	subnets    int
 	containers map[string]*container
@@ -55,6 +56,7 @@ func New(now func() time.Time) *Engine {
 	e := &Engine{
 		now: now, changed: make(chan struct{}), containers: map[string]*container{},
 		nodes: map[string]swarm.Node{}, services: map[string]swarm.Service{}, tasks: map[string]swarm.Task{},
+		configs: map[string]swarm.Config{},
 	}
 	e.info.LocalNodeState = swarm.LocalNodeStateInactive
 	e.networks = []network.Inspect{{
@@ -106,6 +108,9 @@ func (e *Engine) String() string {
 	}
 	for _, s := range e.services {
 		lines = append(lines, fmt.Sprintf("service %s %s", s.Spec.Name, s.Spec.TaskTemplate.ContainerSpec.Image))
+	}
+	for _, c := range e.configs {
+		lines = append(lines, "config "+c.Spec.Name)
 	}
 	for _, c := range e.containers {
 		lines = append(lines, fmt.Sprintf("container %s %s", c.Spec.Name, c.State))

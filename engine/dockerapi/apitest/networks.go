@@ -65,6 +65,11 @@ func (b networkBackend) Network(_ context.Context, id string, verbose bool) (net
 			}
 		}
 	}
+	if nw.Ingress { // every node is in it; of another network only its own nodes are
+		for _, n := range byID(e.nodes) {
+			nw.Peers = append(nw.Peers, network.PeerInfo{Name: n.ID[:12], IP: n.Status.Addr})
+		}
+	}
 	if verbose {
 		nw.Services = map[string]network.ServiceInfo{}
 	}
@@ -86,12 +91,38 @@ func (b networkBackend) CreateNetwork(_ context.Context, req network.CreateReque
 	if err := e.managerLocked(); err != nil {
 		return network.CreateResponse{}, err
 	}
+	if err := e.ingressFreeLocked(req); err != nil {
+		return network.CreateResponse{}, err
+	}
 	nw := e.addNetworkLocked(req.Name, req.Ingress)
 	nw.Attachable, nw.Internal, nw.Labels, nw.Options = req.Attachable, req.Internal, req.Labels, req.Options
 	if req.IPAM != nil && len(req.IPAM.Config) > 0 {
 		nw.IPAM.Config = req.IPAM.Config
 	}
 	return network.CreateResponse{ID: nw.ID}, nil
+}
+
+// ingressFreeLocked refuses a second ingress network, and one for containers.
+func (e *Engine) ingressFreeLocked(req network.CreateRequest) error {
+	if !req.Ingress {
+		return nil
+	}
+	if req.Attachable {
+		return fault.Invalid("rpc error: code = InvalidArgument desc = ingress network cannot be attachable")
+	}
+	if i := slices.IndexFunc(e.networks, func(n network.Inspect) bool { return n.Ingress }); i >= 0 {
+		return fault.Conflict("rpc error: code = AlreadyExists desc = ingress network (%s) is already present", e.networks[i].ID)
+	}
+	return nil
+}
+
+// needsIngress reports whether a service publishes a port in ingress mode,
+// which is the default.
+func needsIngress(s swarm.Service) bool {
+	ep := s.Spec.EndpointSpec
+	return ep != nil && slices.ContainsFunc(ep.Ports, func(p swarm.PortConfig) bool {
+		return p.PublishMode != swarm.PortConfigPublishModeHost
+	})
 }
 
 func (b networkBackend) RemoveNetwork(_ context.Context, id string) error {
@@ -105,7 +136,10 @@ func (b networkBackend) RemoveNetwork(_ context.Context, id string) error {
 	case i == 0:
 		return fault.Forbidden("none is a pre-defined network and cannot be removed")
 	}
-	for _, s := range e.services {
+	for _, s := range byID(e.services) {
+		if e.networks[i].Ingress && needsIngress(s) {
+			return fault.Invalid("rpc error: code = FailedPrecondition desc = ingress network cannot be removed because service %s depends on it", s.ID)
+		}
 		if slices.ContainsFunc(s.Spec.TaskTemplate.Networks, func(n swarm.NetworkAttachmentConfig) bool {
 			return n.Target == id || n.Target == e.networks[i].Name
 		}) {

@@ -113,6 +113,7 @@ func (b swarmBackend) Leave(_ context.Context, force bool) error {
 	clear(e.nodes)
 	clear(e.services)
 	clear(e.tasks)
+	clear(e.configs)
 	e.networks = e.networks[:1]
 	return nil
 }
@@ -148,7 +149,7 @@ func (b swarmBackend) Update(_ context.Context, version uint64, spec swarm.Spec,
 }
 
 func errSequence() error {
-	return fault.Invalid("rpc error: code = Unknown desc = update out of sequence")
+	return fault.Internal("rpc error: code = Unknown desc = update out of sequence")
 }
 
 func (b swarmBackend) UnlockKey(context.Context) (string, error) {
