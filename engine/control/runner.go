@@ -98,11 +98,7 @@ func (r *runner) run(ctx context.Context) {
 		}
 		delay = min(2*delay, lastDelay)
 		r.cfg.Log.WarnContext(ctx, "swarm node ended, starting it again", "delay", delay, "err", err)
-		pause := time.NewTimer(delay)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if pause(ctx, delay); ctx.Err() != nil {
 			return
 		}
 	}
@@ -133,6 +129,7 @@ func (r *runner) attempt(ctx context.Context, settled func()) (wasReady bool, er
 	wg.Go(func() { r.followConn(watch, node) })
 	wg.Go(func() { ex.serve(watch) })
 	wg.Go(func() { ex.serveIngress(watch) })
+	wg.Go(func() { r.seatNodes(watch) })
 	exited := make(chan error, 1)
 	wg.Go(func() { exited <- node.Err(context.WithoutCancel(ctx)) })
 	defer wg.Wait()

@@ -37,12 +37,7 @@ func (n *Node) watchOnce(ctx context.Context, out chan<- model.Event) {
 		err := relay(ctx, api.NewWatchClient(v.conn), out)
 		n.cfg.Log.DebugContext(ctx, "watch of the swarm ended", "err", err)
 	}
-	wait := time.NewTimer(rewatch)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
+	pause(ctx, rewatch)
 }
 
 func relay(ctx context.Context, c api.WatchClient, out chan<- model.Event) error {
