@@ -7,17 +7,19 @@ import (
 
 	"weft/commands/cmdenv"
 	"weft/commands/container"
+	"weft/commands/ingress"
 	"weft/commands/network"
 	"weft/commands/node"
 	"weft/commands/service"
 	"weft/commands/swarm"
 	"weft/commands/system"
+	"weft/commands/workflow"
 )
 
 // constructors are the nouns every weft has, and the short forms of some of
 // their verbs.
 func constructors() []Constructor {
-	list := []Constructor{container.New, network.New, node.New, service.New, swarm.New, system.New}
+	list := []Constructor{container.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, workflow.New}
 	for _, short := range append(container.ShortForms(), system.ShortForms()...) {
 		list = append(list, short)
 	}

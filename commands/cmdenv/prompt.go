@@ -14,7 +14,7 @@ import (
 // Anything but y or Y is no, and so is the end of the input. A cancelled
 // context ends it with the context's cause.
 func (e *Env) Confirm(ctx context.Context, question string) (bool, error) {
-	answer, err := e.ask(ctx, question+" [y/N] ")
+	answer, err := e.Ask(ctx, question+" [y/N] ")
 	return strings.EqualFold(answer, "y"), err
 }
 
@@ -23,7 +23,7 @@ func (e *Env) Confirm(ctx context.Context, question string) (bool, error) {
 func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	tty := TerminalOf(e.In)
 	if !tty.IsTTY {
-		return e.ask(ctx, question)
+		return e.Ask(ctx, question)
 	}
 	state, err := term.SaveState(tty.FD)
 	if err != nil {
@@ -32,7 +32,7 @@ func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	if err := term.DisableEcho(tty.FD, state); err != nil {
 		return "", fmt.Errorf("hide input: %w", err)
 	}
-	answer, err := e.ask(ctx, question)
+	answer, err := e.Ask(ctx, question)
 	if restoreErr := term.RestoreTerminal(tty.FD, state); err == nil && restoreErr != nil {
 		err = fmt.Errorf("restore terminal: %w", restoreErr)
 	}
@@ -40,9 +40,12 @@ func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	return answer, err
 }
 
-// ask reads in a goroutine of its own, because a read of a terminal cannot be
+// Ask asks question on Out and reads a line of In. A cancelled context ends it
+// with the context's cause.
+//
+// It reads in a goroutine of its own, because a read of a terminal cannot be
 // interrupted; it ends with the read, at the latest with the process.
-func (e *Env) ask(ctx context.Context, question string) (string, error) {
+func (e *Env) Ask(ctx context.Context, question string) (string, error) {
 	if _, err := io.WriteString(e.Out, question); err != nil {
 		return "", fmt.Errorf("ask: %w", err)
 	}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/docker/docker/api/types/system"
+
+	"weft/wizard/flows/ingress"
+)
+
+// Nodes are the nodes that can be asked themselves, by hostname. It is an
+// ingress.Nodes.
+type Nodes map[string]Doer
+
+// Has is part of ingress.Nodes.
+func (n Nodes) Has(ctx context.Context, node ingress.Node, network string) (has, seen bool, err error) {
+	api, known := n[node.Hostname]
+	if !known {
+		return false, false, nil
+	}
+	all, err := (&Manager{api, RequestTimeout}).networkList(ctx)
+	if err != nil {
+		return false, true, err
+	}
+	return slices.ContainsFunc(all, func(r resource) bool { return r.Name == network && r.Ingress }), true, nil
+}
+
+// dialTimeout is how long a port may take to answer.
+const dialTimeout = 2 * time.Second
+
+// Dialer finds out whether ports answer by connecting to them. It is an
+// ingress.Prober. Of UDP it can't say more than that a port refuses.
+type Dialer struct{}
+
+// Answers is part of ingress.Prober.
+func (Dialer) Answers(ctx context.Context, addr string, p ingress.Port) (answers, certain bool) {
+	if p.Protocol != "tcp" && p.Protocol != "" {
+		return false, false
+	}
+	d := net.Dialer{Timeout: dialTimeout}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
+	if err != nil {
+		return false, true
+	}
+	return conn.Close() == nil, true
+}
+
+// Machine is what an observer on the manager's own machine adds to what its API
+// tells. On another machine, behind a forwarded socket, it adds nothing. It is
+// an ingress.Observer.
+type Machine struct {
+	*Manager
+	Hostname string // of this machine
+}
+
+// Observe is part of ingress.Observer.
+func (m Machine) Observe(ctx context.Context) (ingress.World, error) {
+	w, err := m.Manager.Observe(ctx)
+	if err != nil {
+		return w, err
+	}
+	var info system.Info
+	if err := m.get(ctx, "info", nil, &info); err != nil || info.Name != m.Hostname {
+		return w, err
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return w, err
+	}
+	for _, i := range interfaces {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // it is gone
+		}
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			w.Taken = append(w.Taken, ingress.Subnet{Prefix: p.Masked().String(), By: "interface " + i.Name + " of this machine"})
+			if slices.ContainsFunc(w.Nodes, func(n ingress.Node) bool { return n.Addr == p.Addr().String() }) {
+				w.Underlay = i.MTU
+			}
+		}
+	}
+	return w, nil
+}

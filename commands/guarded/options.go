@@ -1,0 +1,141 @@
+package guarded
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"weft/commands/cluster"
+	"weft/commands/cmdenv"
+	"weft/wizard"
+	"weft/wizard/flows/ingress"
+)
+
+// Exit codes of guarded workflows, besides done (0) and error (1).
+const (
+	CodeRefused    = 10 // a check has found that it can't be done
+	CodeDeclined   = 11 // not agreed to; nothing was changed
+	CodeRolledBack = 12 // it failed, and all is as before
+	CodeOpen       = 13 // to be resumed or rolled back
+)
+
+// Options are the flags of a command that may carry out a plan.
+type Options struct {
+	Yes      bool
+	Accept   []string
+	JSON     bool
+	Stay     bool
+	TakeOver string
+	Contexts []string // NODE=CONTEXT
+	Patience time.Duration
+}
+
+// Bind adds the flags.
+func (o *Options) Bind(flags *pflag.FlagSet) {
+	o.BindRun(flags)
+	flags.BoolVarP(&o.Yes, "yes", "y", false, "Carry the plan out without asking; hazards are accepted by --accept")
+	flags.StringSliceVar(&o.Accept, "accept", nil, "Accept a hazard of the plan by its name")
+}
+
+// BindRun adds those flags that an agreed run needs.
+func (o *Options) BindRun(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.JSON, "json", false, "Print one event per line, as JSON")
+	flags.BoolVar(&o.Stay, "no-rollback", false, "Leave the run open when a step fails, instead of rolling back")
+	flags.StringVar(&o.TakeOver, "take-over", "", "Take the cluster's lock from this run, which must have died")
+	flags.StringSliceVar(&o.Contexts, "node-context", nil, "How to ask a node itself: NODE=CONTEXT or NODE=HOST, as ssh://web1")
+	flags.DurationVar(&o.Patience, "patience", 5*time.Minute, "How long one wait for the swarm may take")
+}
+
+// Session is what commands of guarded workflows work with.
+type Session struct {
+	Env   *cmdenv.Env
+	Opts  *Options
+	Lock  *cluster.Lock
+	Store *wizard.Store
+	flow  *ingress.Customise
+}
+
+// Open connects to the swarm.
+func Open(ctx context.Context, env *cmdenv.Env, o *Options) (*Session, error) {
+	api, err := env.Raw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes := cluster.Nodes{}
+	for _, pair := range o.Contexts {
+		name, where, found := strings.Cut(pair, "=")
+		if !found || name == "" || where == "" {
+			return nil, fmt.Errorf("--node-context %s: give NODE=CONTEXT or NODE=HOST", pair)
+		}
+		if nodes[name], err = env.RawAt(ctx, where); err != nil {
+			return nil, fmt.Errorf("--node-context %s: %w", pair, err)
+		}
+	}
+	manager := &cluster.Manager{API: api, Timeout: cluster.RequestTimeout}
+	var observer ingress.Observer = manager
+	if hostname, err := os.Hostname(); err == nil && api.Local() {
+		observer = cluster.Machine{Manager: manager, Hostname: hostname}
+	}
+	return &Session{
+		Env: env, Opts: o, Store: Store(env), Lock: &cluster.Lock{Manager: manager, TakeOver: o.TakeOver},
+		flow: &ingress.Customise{
+			Observer: observer, Changer: manager, Nodes: nodes, Prober: cluster.Dialer{},
+			Command: ingress.CommandLine, Now: env.Now, Sleep: sleep, Patience: o.Patience,
+		},
+	}, nil
+}
+
+// Flow gives the workflow of a kind.
+func (s *Session) Flow(kind string) (wizard.Flow, error) {
+	if kind != ingress.Flow {
+		return nil, fmt.Errorf("this weft knows no workflow %q; a newer one may", kind)
+	}
+	return s.flow, nil
+}
+
+// Store gives the journals of this user on this machine.
+func Store(env *cmdenv.Env) *wizard.Store {
+	dir := env.Getenv("XDG_STATE_HOME")
+	switch {
+	case dir != "":
+		dir = filepath.Join(dir, "weft")
+	case os.Geteuid() == 0:
+		dir = "/var/lib/weft"
+	default:
+		dir = filepath.Join(env.Getenv("HOME"), ".local", "state", "weft")
+	}
+	return &wizard.Store{Dir: filepath.Join(dir, "runs"), Now: env.Now}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// runner gives a runner for a flow.
+func (s *Session) runner(flow wizard.Flow) *wizard.Runner {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return &wizard.Runner{
+		Flow: flow, Lock: s.Lock, Store: s.Store, Host: host, User: name,
+		Report: s.report, Sleep: sleep, Stay: s.Opts.Stay,
+	}
+}

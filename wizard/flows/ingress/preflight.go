@@ -1,0 +1,216 @@
+package ingress
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"weft/wizard"
+)
+
+// overheadBytes is what VXLAN over IPv4 puts around a packet (RFC 7348: outer
+// Ethernet of 14, IPv4 of 20, UDP of 8, VXLAN of 8).
+const overheadBytes = 50
+
+// preflight gives all that speaks against the plan, not only the first.
+func preflight(w *World, s *saved) []wizard.Finding {
+	var list []wizard.Finding
+	for _, check := range []func(*World, *saved) []wizard.Finding{
+		checkManager, checkNodes, checkVersions, checkName, checkSubnets, checkRoom, checkMTUs, checkServices,
+	} {
+		list = append(list, check(w, s)...)
+	}
+	return list
+}
+
+func blocks(code, fix, format string, args ...any) wizard.Finding {
+	return wizard.Finding{Code: code, Severity: wizard.Blocks, Text: fmt.Sprintf(format, args...), Fix: fix}
+}
+
+func checkManager(w *World, _ *saved) []wizard.Finding {
+	switch {
+	case !w.Manager:
+		return []wizard.Finding{blocks("not-a-manager", "run this against a manager: --host or --context", "this node is not a manager of a swarm")}
+	case !w.Quorum:
+		return []wizard.Finding{blocks("no-quorum", "bring the other managers back first: `weft node ls`", "the managers have no majority to spare: without one more of them nothing could be changed back")}
+	}
+	return nil
+}
+
+func checkNodes(w *World, _ *saved) []wizard.Finding {
+	var list []wizard.Finding
+	for _, n := range w.Nodes {
+		if !n.Ready() {
+			list = append(list, blocks("node-not-ready", fmt.Sprintf("bring %[1]s back, or remove it: `weft node rm %[1]s`", n.Hostname),
+				"node %s is %s: it would come back with the old network still on it", n.Hostname, n.State))
+		}
+	}
+	return list
+}
+
+func checkVersions(w *World, _ *saved) []wizard.Finding {
+	var versions []string
+	for _, n := range w.Nodes {
+		versions = append(versions, n.EngineVersion)
+	}
+	slices.Sort(versions)
+	if versions = slices.Compact(versions); len(versions) < 2 {
+		return nil
+	}
+	return []wizard.Finding{{
+		Code: "engine-versions", Severity: wizard.Warns,
+		Text: "the nodes run several engine versions (" + strings.Join(versions, ", ") + "); Docker advises against removing the ingress network then",
+		Fix:  "finish the upgrade of the nodes first",
+	}}
+}
+
+func checkName(w *World, s *saved) []wizard.Finding {
+	if slices.Contains(w.Names, s.New.Name) {
+		return []wizard.Finding{blocks("name-taken", "choose another --name", "there is a network %s already", s.New.Name)}
+	}
+	return nil
+}
+
+func checkSubnets(w *World, s *saved) []wizard.Finding {
+	var list []wizard.Finding
+	for _, pool := range s.New.IPAM.Config {
+		mine, err := netip.ParsePrefix(pool.Subnet)
+		if err != nil {
+			continue // the old network's, which is what it is
+		}
+		for _, taken := range w.Taken {
+			if theirs, err := netip.ParsePrefix(taken.Prefix); err == nil && theirs.Overlaps(mine) {
+				list = append(list, blocks("subnet-overlap", "choose another --subnet", "subnet %s overlaps %s of %s", mine, theirs, taken.By))
+			}
+		}
+		for _, n := range w.Nodes {
+			if addr, err := netip.ParseAddr(n.Addr); err == nil && mine.Contains(addr) {
+				list = append(list, blocks("subnet-overlap", "choose another --subnet", "subnet %s has the address %s of node %s in it", mine, addr, n.Hostname))
+			}
+		}
+	}
+	return list
+}
+
+// checkRoom counts the addresses needed: one per node, one per service as
+// virtual IP, and twice the tasks, for both generations hold one during an
+// update.
+func checkRoom(w *World, s *saved) []wizard.Finding {
+	tasks := 0
+	for _, k := range s.Services {
+		tasks += max(k.Running, 1)
+	}
+	need := len(w.Nodes) + len(s.Services) + 2*tasks
+	room, known := 0.0, false
+	for _, p := range s.New.IPAM.Config {
+		text := p.IPRange
+		if text == "" {
+			text = p.Subnet
+		}
+		if r, err := netip.ParsePrefix(text); err == nil {
+			known = true
+			room += float64(uint64(1)<<min(r.Addr().BitLen()-r.Bits(), 62)) - 3 // network, broadcast, gateway
+			room -= float64(len(p.AuxAddress))
+		}
+	}
+	if !known || room >= float64(need) {
+		return nil
+	}
+	return []wizard.Finding{blocks("subnet-too-small", "choose a larger --subnet or --ip-range",
+		"the new network has room for %.0f addresses; %d nodes, %d services and their tasks during an update need %d", max(room, 0), len(w.Nodes), len(s.Services), need)}
+}
+
+func checkMTUs(w *World, s *saved) []wizard.Finding {
+	mtu := s.New.mtu()
+	if w.Underlay == 0 || mtu <= w.Underlay-overheadBytes {
+		return nil
+	}
+	return []wizard.Finding{blocks("mtu-too-large", fmt.Sprintf("give --mtu %d or less", w.Underlay-overheadBytes),
+		"MTU %d does not fit: the network between the nodes carries %d, and VXLAN takes %d of it", mtu, w.Underlay, overheadBytes)}
+}
+
+func checkServices(w *World, s *saved) []wizard.Finding {
+	var list []wizard.Finding
+	for _, svc := range w.Services {
+		if !slices.ContainsFunc(s.Services, func(k kept) bool { return k.ID == svc.ID }) {
+			continue
+		}
+		if svc.Lossy != "" {
+			list = append(list, blocks("spec-not-understood", "use a weft that is as new as the engine",
+				"service %s has what this weft does not know and could lose: %s", svc.Name, svc.Lossy))
+		}
+		switch svc.Update {
+		case "updating", "rollback_started":
+			list = append(list, blocks("service-updating", "wait until it is done: `weft service ps "+svc.Name+"`", "service %s is in the middle of an update", svc.Name))
+		case "paused", "rollback_paused":
+			list = append(list, blocks("update-paused", "mend the service, or roll it back, first", "the update of service %s is paused: %s", svc.Name, svc.Message))
+		}
+	}
+	return list
+}
+
+// hazards are what has to be accepted by name.
+func hazards(s *saved) []wizard.Hazard {
+	if len(s.Services) == 0 || s.Old == nil {
+		return nil
+	}
+	n := 0
+	for _, k := range s.Services {
+		list, err := Ports(k.Spec)
+		if err != nil { // keep has read it
+			continue
+		}
+		for _, p := range list {
+			if p.Ingress() {
+				n++
+			}
+		}
+	}
+	list := []wizard.Hazard{{
+		Name: "drops-ingress-traffic", Word: s.Old.Spec.Name,
+		Text: fmt.Sprintf("%d published ports of %d services answer nowhere until the new network is in place", n, len(s.Services)),
+	}}
+	if s.ToZero {
+		return append(list, wizard.Hazard{Name: "stops-services", Text: "replicated services that publish ports are stopped meanwhile, also for those who use them by other networks"})
+	}
+	return append(list, wizard.Hazard{Name: "restarts-tasks", Text: "the tasks of these services are replaced twice, as by two updates of the service"})
+}
+
+// losses are what can't be kept.
+func losses(s *saved) []string {
+	if len(s.Services) == 0 {
+		return nil
+	}
+	list := []string{"`service rollback` of the services leads back to a state within this workflow, and no longer to the one before it"}
+	for _, k := range s.Services {
+		all, err := Ports(k.Spec)
+		if err != nil { // keep has read it
+			continue
+		}
+		for _, p := range all {
+			if p.Ingress() && p.PublishedPort == 0 {
+				list = append(list, fmt.Sprintf("service %s: the engine chooses the number of the port for %d/%s anew", k.Name, p.TargetPort, p.Protocol))
+			}
+		}
+	}
+	return list
+}
+
+// notes say how the state of nodes is going to be seen.
+func (c *Customise) notes(ctx context.Context, s *saved) []string {
+	if s.Old == nil {
+		return nil
+	}
+	var blind []string
+	for _, n := range s.Nodes {
+		if _, seen, err := c.Nodes.Has(ctx, n, s.Old.Spec.Name); err != nil || !seen {
+			blind = append(blind, n.Hostname)
+		}
+	}
+	if len(blind) == 0 {
+		return []string{"every node is asked whether it has let go of the old network"}
+	}
+	return []string{fmt.Sprintf("%s can't be asked whether they have let go of the old network: the workflow waits until no task holds an endpoint of it, and then %v; --node-context NODE=CONTEXT lets it look", strings.Join(blind, ", "), settle)}
+}

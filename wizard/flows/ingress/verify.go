@@ -1,0 +1,119 @@
+package ingress
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"weft/wizard"
+)
+
+// baseline finds out which ports of a service answer now, and where: on every
+// node for those of the mesh, on any for those of a task's node.
+func (c *Customise) baseline(ctx context.Context, w *World, svc *Service) (answered []answer, silent []Port) {
+	for _, p := range svc.Ports {
+		if addrs := c.where(ctx, p, w.Nodes); len(addrs) > 0 {
+			answered = append(answered, answer{p, addrs})
+		} else {
+			silent = append(silent, p)
+		}
+	}
+	return answered, silent
+}
+
+// where gives the addresses of nodes at which a port answers.
+func (c *Customise) where(ctx context.Context, p Port, nodes []Node) []string {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var list []string
+	for _, n := range nodes {
+		if n.Addr == "" || !n.Ready() {
+			continue
+		}
+		wg.Go(func() {
+			if yes, certain := c.Prober.Answers(ctx, n.Addr, p); yes && certain {
+				mu.Lock()
+				defer mu.Unlock()
+				list = append(list, n.Addr)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(list)
+	return list
+}
+
+func (c *Customise) verifyStep(s *saved) wizard.Step {
+	return wizard.Step{
+		Planned: wizard.Planned{ID: "verify", Title: "Verify specs, network and ports against what was before"},
+		Do:      func(ctx context.Context, log *wizard.Log) error { return c.verify(ctx, s, log) },
+		Keep:    true,
+	}
+}
+
+func (c *Customise) verify(ctx context.Context, s *saved, log *wizard.Log) error {
+	now, err := c.Observer.Ingress(ctx)
+	if err != nil {
+		return err
+	}
+	if now == nil || !now.like(&s.New) {
+		return &wizard.FinalError{Err: fmt.Errorf("the ingress network is not %s", describe(&s.New))}
+	}
+	for i := range s.Services {
+		k := &s.Services[i]
+		for _, p := range k.Silent {
+			log.Note(k.Name, p.String()+" is unverifiable: it did not answer before either")
+		}
+	}
+	return c.until(ctx, "for ports that answered before", func(ctx context.Context) ([]string, error) {
+		w, err := c.Observer.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var missing []string
+		for i := range s.Services {
+			missing = append(missing, c.mute(ctx, &w, &s.Services[i])...)
+		}
+		return missing, nil
+	}, log)
+}
+
+// mute names the ports of a service that answered before and do not now.
+func (c *Customise) mute(ctx context.Context, w *World, k *kept) []string {
+	i := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == k.ID })
+	if i < 0 {
+		return nil // putBack has told
+	}
+	var list []string
+	for _, was := range k.Answered {
+		port := renumbered(was.Port, w.Services[i].Ports)
+		is := c.where(ctx, port, w.Nodes)
+		if !was.Port.Ingress() {
+			if len(is) == 0 {
+				list = append(list, fmt.Sprintf("%s of %s answers on no node", port, k.Name))
+			}
+			continue
+		}
+		for _, addr := range was.Addrs {
+			if !slices.Contains(is, addr) {
+				list = append(list, fmt.Sprintf("%s of %s does not answer at %s", port, k.Name, addr))
+			}
+		}
+	}
+	return list
+}
+
+// renumbered gives the present form of a port, whose number the engine may have
+// chosen anew.
+func renumbered(p Port, now []Port) Port {
+	if slices.Contains(now, p) {
+		return p
+	}
+	for _, q := range now {
+		if q.TargetPort == p.TargetPort && q.Protocol == p.Protocol && q.PublishMode == p.PublishMode {
+			return q
+		}
+	}
+	return p
+}

@@ -1,0 +1,238 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"weft/wizard"
+)
+
+// poll is how often the swarm is looked at while waiting, and blips how often
+// in a row it may fail to answer.
+const (
+	poll  = 500 * time.Millisecond
+	blips = 20
+)
+
+// settle is how long nodes get to let go of a network where they can't be
+// seen. It is Docker's own bound for a node's part of it with room to spare: a
+// node deletes the network when its manager's next message comes, within the
+// heartbeat of 5 s.
+const settle = 10 * time.Second
+
+// until waits for done, which gives what is still missing.
+func (c *Customise) until(ctx context.Context, what string, done func(context.Context) (missing []string, err error), log *wizard.Log) error {
+	end := c.Now().Add(c.Patience)
+	told, failures := "", 0
+	for {
+		missing, err := done(ctx)
+		final := (*wizard.FinalError)(nil)
+		switch {
+		case err == nil && len(missing) == 0:
+			return nil
+		case errors.As(err, &final) || ctx.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		case err != nil:
+			if failures++; failures > blips {
+				return err
+			}
+		default:
+			failures = 0
+			if text := strings.Join(missing, ", "); text != told {
+				log.Progress("", text)
+				told = text
+			}
+		}
+		if !c.Now().Before(end) {
+			return &wizard.FinalError{Err: fmt.Errorf("waited %v %s: %s", c.Patience, what, strings.Join(missing, ", "))}
+		}
+		if err := c.Sleep(ctx, poll); err != nil {
+			return err
+		}
+	}
+}
+
+// drained waits until no task holds an endpoint of the present ingress network.
+// Tasks of nodes that are down hold nothing that could be waited for.
+func (c *Customise) drained(ctx context.Context, s *saved, log *wizard.Log) error {
+	return c.until(ctx, "for tasks to give up their endpoints", func(ctx context.Context) ([]string, error) {
+		now, err := c.Observer.Ingress(ctx)
+		if err != nil || now == nil {
+			return nil, err
+		}
+		w, err := c.Observer.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := intruder(&w, s); err != nil {
+			return nil, err
+		}
+		return holders(&w, now.ID), nil
+	}, log)
+}
+
+// intruder looks for a service that publishes ports through the network and is
+// not of the run: with it the network can't be removed.
+func intruder(w *World, s *saved) error {
+	for _, svc := range w.Services {
+		needs, err := publishes(svc.Spec)
+		ours := slices.ContainsFunc(s.Services, func(k kept) bool { return k.ID == svc.ID })
+		if err == nil && needs && !ours {
+			return &wizard.FinalError{Err: fmt.Errorf("service %s was created meanwhile and publishes ports: nobody may do so while the ingress network is replaced", svc.Name)}
+		}
+	}
+	return nil
+}
+
+// holders names the tasks that hold an endpoint of a network, by service and
+// node.
+func holders(w *World, network string) []string {
+	var list []string
+	for _, t := range w.Tasks {
+		i := slices.IndexFunc(w.Nodes, func(n Node) bool { return n.ID == t.Node })
+		if !t.Holds(network) || i >= 0 && !w.Nodes[i].Ready() {
+			continue
+		}
+		name, node := t.Service, "no node yet"
+		if j := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == t.Service }); j >= 0 {
+			name = w.Services[j].Name
+		}
+		if i >= 0 {
+			node = w.Nodes[i].Hostname
+		}
+		list = append(list, fmt.Sprintf("a task of %s on %s is %s", name, node, t.State))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// letGo waits until no node has a network any more: as the nodes say, and for
+// those that can't be asked the time that one needs.
+func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) error {
+	blind := true
+	err := c.until(ctx, "for nodes to let go of "+network, func(ctx context.Context) ([]string, error) {
+		w, err := c.Observer.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var missing []string
+		blind = false
+		for _, n := range w.Nodes {
+			if !n.Ready() {
+				continue
+			}
+			has, seen, err := c.Nodes.Has(ctx, n, network)
+			if err != nil {
+				return nil, fmt.Errorf("node %s: %w", n.Hostname, err)
+			}
+			blind = blind || !seen
+			if has {
+				missing = append(missing, n.Hostname+" still has it")
+			}
+		}
+		return missing, nil
+	}, log)
+	if err != nil || !blind {
+		return err
+	}
+	log.Progress("", fmt.Sprintf("not every node can be asked: waiting %v", settle))
+	return c.Sleep(ctx, settle)
+}
+
+// joined waits until every node that is up has joined the ingress network.
+func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
+	return c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]string, error) {
+		now, err := c.Observer.Ingress(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil {
+			return nil, &wizard.FinalError{Err: fmt.Errorf("network %s is gone: somebody else has removed it", spec.Name)}
+		}
+		w, err := c.Observer.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var missing []string
+		for _, n := range w.Nodes {
+			if n.Ready() && !now.Joined(n) {
+				missing = append(missing, n.Hostname+" is not in it yet")
+			}
+		}
+		return missing, nil
+	}, log)
+}
+
+// Joined looks for a node among the peers, which are known by the node's
+// address and by its hostname with a suffix (libnetwork's agent).
+func (n *Network) Joined(node Node) bool {
+	return slices.ContainsFunc(n.Peers, func(p Peer) bool {
+		return p.Addr != "" && p.Addr == node.Addr || p.Name == node.Hostname || strings.HasPrefix(p.Name, node.Hostname+"-")
+	})
+}
+
+func (c *Customise) convergeStep(s *saved) wizard.Step {
+	return wizard.Step{
+		Planned: wizard.Planned{ID: "converge", Title: "Wait until the services run as before"},
+		Do:      func(ctx context.Context, log *wizard.Log) error { return c.converged(ctx, s, log) },
+	}
+}
+
+// converged waits until each service has as many tasks running as it had, and
+// no update under way.
+func (c *Customise) converged(ctx context.Context, s *saved, log *wizard.Log) error {
+	up := map[string]bool{}
+	return c.until(ctx, "for services", func(ctx context.Context) ([]string, error) {
+		tasks, err := c.Observer.Tasks(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var missing []string
+		for i := range s.Services {
+			k := &s.Services[i]
+			if up[k.ID] {
+				continue
+			}
+			lack, err := c.lacks(ctx, k, tasks)
+			if err != nil {
+				return nil, err
+			}
+			if lack != "" {
+				missing = append(missing, k.Name+" "+lack)
+				continue
+			}
+			up[k.ID] = true
+			if since := log.Began("detach:" + k.ID); !since.IsZero() {
+				log.Note(k.Name, fmt.Sprintf("was interrupted for at most %v", c.Now().Sub(since).Round(100*time.Millisecond)))
+			}
+		}
+		return missing, nil
+	}, log)
+}
+
+// lacks says what a service has not got back yet.
+func (c *Customise) lacks(ctx context.Context, k *kept, tasks []Task) (string, error) {
+	svc, err := c.Observer.Service(ctx, k.ID)
+	if errdefs.IsNotFound(err) {
+		return "", nil // putBack has told
+	}
+	if err != nil {
+		return "", err
+	}
+	switch svc.Update {
+	case "paused", "rollback_paused", "rollback_started", "rollback_completed":
+		return "", &wizard.FinalError{Err: fmt.Errorf("the update of service %s is %s: %s", k.Name, svc.Update, svc.Message)}
+	case "updating":
+		return "is being updated", nil
+	}
+	if n := running(tasks, k.ID); n < k.Running {
+		return fmt.Sprintf("has %d of %d tasks running", n, k.Running), nil
+	}
+	return "", nil
+}
