@@ -116,6 +116,7 @@ func (s *Swarm) Restart(n, refused int, after bool) {
 		defer s.mu.Unlock()
 		close(s.closing) // ends what is held
 		s.closing = make(chan struct{})
+		s.lead()
 		if refused > 0 {
 			s.plans = append(s.plans, &plan{left: 1, fault: Cut, times: refused})
 		}

@@ -24,6 +24,7 @@ type call struct {
 	query        url.Values
 	body         []byte
 	api          string // the version asked for
+	contentType  string
 }
 
 // answer is what the API says when nothing is wrong.
@@ -83,6 +84,7 @@ func routes() []route {
 		{"GET", "/swarm", true, (*Swarm).inspectSwarm},
 		{"GET", "/nodes", true, (*Swarm).listNodes},
 		{"GET", "/nodes/*", true, (*Swarm).inspectNode},
+		{"POST", "/nodes/*/update", true, (*Swarm).updateNode},
 		{"GET", "/networks", false, (*Swarm).listNetworks},
 		{"POST", "/networks/create", false, (*Swarm).createNetwork},
 		{"GET", "/networks/*", false, (*Swarm).inspectNetwork},
@@ -261,6 +263,7 @@ func (s *Swarm) Start() {
 	if err := s.listen(n); err != nil {
 		s.tb.Error(err)
 	}
+	s.lead()
 }
 
 func (s *Swarm) handler(n *node) http.Handler {
@@ -269,12 +272,14 @@ func (s *Swarm) handler(n *node) http.Handler {
 		if err != nil {
 			return // the client has left
 		}
-		s.serve(w, r, newCall(n, r.Method, r.URL, body))
+		c := newCall(n, r.Method, r.URL, body)
+		c.contentType = r.Header.Get("Content-Type")
+		s.serve(w, r, c)
 	})
 }
 
 func newCall(n *node, method string, u *url.URL, body []byte) *call {
-	c := &call{node: n, method: method, path: u.Path, query: u.Query(), body: body}
+	c := &call{node: n, method: method, path: u.Path, query: u.Query(), body: body, contentType: jsonType}
 	if rest, found := strings.CutPrefix(u.Path, "/v"); found {
 		version, path, _ := strings.Cut(rest, "/")
 		if major, _, dotted := strings.Cut(version, "."); dotted && major == "1" {
@@ -283,6 +288,8 @@ func newCall(n *node, method string, u *url.URL, body []byte) *call {
 	}
 	return c
 }
+
+const jsonType = "application/json"
 
 // write sends an answer.
 func (s *Swarm) write(w http.ResponseWriter, r *http.Request, a answer) {
@@ -300,7 +307,7 @@ func (s *Swarm) write(w http.ResponseWriter, r *http.Request, a answer) {
 		w.WriteHeader(a.status)
 		_, _ = io.WriteString(w, a.text)
 	case a.stream:
-		h.Set("Content-Type", "application/json")
+		h.Set("Content-Type", jsonType)
 		w.WriteHeader(a.status)
 		if f, flushes := w.(http.Flusher); flushes {
 			f.Flush()
@@ -309,7 +316,7 @@ func (s *Swarm) write(w http.ResponseWriter, r *http.Request, a answer) {
 	case a.body == nil:
 		w.WriteHeader(a.status)
 	default:
-		h.Set("Content-Type", "application/json")
+		h.Set("Content-Type", jsonType)
 		w.WriteHeader(a.status)
 		_ = json.NewEncoder(w).Encode(a.body) // the client may leave
 	}

@@ -3,6 +3,7 @@ package swarmtest
 import (
 	"fmt"
 	"maps"
+	"mime"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ type network struct {
 	subnets   []subnet
 	used      map[netip.Addr]bool
 	last      netip.Addr
-	nodeAddrs map[*node]netip.Prefix // of the nodes' ingress sandboxes
+	nodeAddrs map[*node]netip.Prefix // of the nodes themselves
 }
 
 // subnet is one IPAM configuration. Docker keeps no auxiliary addresses for a
@@ -111,8 +112,8 @@ func (s *Swarm) allocateNetwork(n *network) {
 	for n.vxlan = firstVXLAN; s.vxlanTaken(n); n.vxlan++ {
 	}
 	if n.ingress {
-		for _, node := range s.nodes {
-			n.nodeAddrs[node], _ = n.take()
+		for _, m := range s.nodes {
+			n.nodeAddr(m)
 		}
 	}
 	s.touch(&n.meta)
@@ -184,6 +185,15 @@ func (n *network) take() (netip.Prefix, bool) {
 			return netip.Prefix{}, false
 		}
 	}
+}
+
+// nodeAddr gives the address of a node's own endpoint, which balances load.
+func (n *network) nodeAddr(m *node) netip.Prefix {
+	if addr, given := n.nodeAddrs[m]; given {
+		return addr
+	}
+	n.nodeAddrs[m], _ = n.take()
+	return n.nodeAddrs[m]
 }
 
 func (n *network) free(addr netip.Addr, whole netip.Prefix) bool {
@@ -264,8 +274,12 @@ func (s *Swarm) localJSON(c *call, n *network, detailed bool) object {
 				containers[t.container()] = endpointJSON(t.name(), t.address(n), t.id)
 			}
 		}
-		if n.ingress && !c.node.stuck {
-			containers[n.name+"-sbox"] = endpointJSON(n.name+"-endpoint", n.nodeAddrs[c.node], c.node.id+n.id)
+		sandbox := "lb-" + n.name
+		if n.ingress {
+			sandbox = n.name + "-sbox"
+		}
+		if !n.ingress || !c.node.stuck {
+			containers[sandbox] = endpointJSON(n.name+"-endpoint", n.nodeAddr(c.node), c.node.id+n.id)
 		}
 	}
 	o["Containers"] = containers
@@ -399,6 +413,9 @@ func (s *Swarm) inspectNetwork(c *call) (answer, error) {
 }
 
 func (s *Swarm) createNetwork(c *call) (answer, error) {
+	if kind, _, err := mime.ParseMediaType(c.contentType); err != nil || kind != jsonType {
+		return answer{}, badRequest("Content-Type specified (%s) must be 'application/json'", c.contentType)
+	}
 	req, err := decode(c.body)
 	if err != nil {
 		return answer{}, badRequest("%s", err)
@@ -542,6 +559,11 @@ func (s *Swarm) removeNetwork(c *call) (answer, error) {
 			n.name, t.name(), t.state, t.node.hostname))
 	}
 	s.networks = slices.DeleteFunc(s.networks, func(o *network) bool { return o == n })
+	for _, m := range s.nodes {
+		if m.ordered == n {
+			m.ordered = nil
+		}
+	}
 	s.index++
 	return answer{status: 204}, nil
 }

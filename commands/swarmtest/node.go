@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 )
 
 // node is a machine of the swarm.
@@ -18,9 +19,12 @@ type node struct {
 	labels         map[string]string
 	bridges        []*localNetwork
 
-	local *network // the ingress network it holds, if any
-	wait  int      // steps until it joins or leaves one
-	stuck bool     // it failed to let go of local, and does not try again
+	ordered *network // the ingress network the managers told it to hold
+	local   *network // the one it holds, if any
+	wait    int      // steps until it joins or leaves one
+	stuck   bool     // it failed to let go of local, and does not try again
+
+	ephemeral int // ports it has chosen
 
 	socket  string
 	server  *http.Server
@@ -36,6 +40,7 @@ func (s *Swarm) addNode(hostname, role string) *node {
 	n.wait = s.cfg.pace.Join
 	n.bridges = s.predefined(hostname)
 	s.nodes = append(s.nodes, n)
+	s.poke(n)
 	return n
 }
 
@@ -79,6 +84,7 @@ func (s *Swarm) changeNode(hostname string, change func(*node)) {
 	}
 	change(n)
 	s.touch(&n.meta)
+	s.poke(n)
 }
 
 // SetQuorum takes the managers' quorum away, or gives it back. Without, what
@@ -105,17 +111,30 @@ func (n *node) runs() bool { return n.up() && n.availability != "drain" }
 // takes tells whether new tasks may be put on the node.
 func (n *node) takes() bool { return n.up() && n.availability == "active" }
 
-// advanceNode lets a node follow the swarm's ingress network. A node that
-// fails to let go of one because a container is attached only logs that: it
-// keeps it, and can't take up another, until its daemon is restarted.
+// poke has the managers look at a node's networks. SwarmKit does that only
+// when something happens to the node or to a task on it: a node on which
+// nothing does is never told of a new ingress network.
+func (s *Swarm) poke(n *node) {
+	if net := s.ingress(); n != nil && net != nil && net.allocated {
+		n.ordered = net
+	}
+}
+
+// lead has the managers look at all nodes, as a new leader does.
+func (s *Swarm) lead() {
+	for _, n := range s.nodes {
+		s.poke(n)
+	}
+}
+
+// advanceNode lets a node follow its orders. A node that fails to let go of a
+// network because a container is attached only logs that: it keeps it, and
+// can't take up another, until its daemon is restarted.
 func (s *Swarm) advanceNode(i int, n *node) {
 	if !n.up() || n.stuck {
 		return
 	}
-	target := s.ingress()
-	if target != nil && !target.allocated {
-		target = nil
-	}
+	target := n.ordered
 	if n.local == target {
 		n.wait = s.cfg.pace.Join
 		if target != nil {
@@ -199,6 +218,36 @@ func (s *Swarm) listNodes(c *call) (answer, error) {
 		}
 	}
 	return ok(list), nil
+}
+
+func (s *Swarm) updateNode(c *call) (answer, error) {
+	spec, err := decode(c.body)
+	if err != nil {
+		return answer{}, badRequest("%s", err)
+	}
+	text := c.query.Get("version")
+	version, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return answer{}, badRequest("invalid node version '%s': %s", text, err)
+	}
+	role, availability := str(spec, "Role"), str(spec, "Availability")
+	if !slices.Contains([]string{"manager", "worker"}, role) {
+		return answer{}, badRequest("invalid Role: %q", role)
+	}
+	if !slices.Contains([]string{"active", "pause", "drain"}, availability) {
+		return answer{}, badRequest("invalid Availability: %q", availability)
+	}
+	n, err := find(s.nodes, c.id, "node", func(n *node) (string, string) { return n.id, n.hostname })
+	if err != nil {
+		return answer{}, err
+	}
+	if version != n.version {
+		return answer{}, outOfSequence()
+	}
+	n.role, n.availability, n.labels = role, availability, stringMap(spec, "Labels")
+	s.touch(&n.meta)
+	s.poke(n)
+	return answer{status: 200}, nil
 }
 
 func (s *Swarm) inspectNode(c *call) (answer, error) {

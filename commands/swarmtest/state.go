@@ -7,27 +7,38 @@ import (
 	"strings"
 )
 
-// Answers tells whether a published port answers: a task runs that publishes
-// it on its node, or through the ingress network as it is now.
+// Answers tells whether a published port answers on one node at least.
 func (s *Swarm) Answers(number int, proto string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken[portKey(number, proto)] {
+	return slices.ContainsFunc(s.nodes, func(n *node) bool { return s.answers(n, number, proto) })
+}
+
+// AnswersOn tells whether a published port answers on a node: a task there
+// publishes it, or the node holds the ingress network as it is now and a task
+// publishes it through that anywhere.
+func (s *Swarm) AnswersOn(hostname string, number int, proto string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.node(hostname)
+	return n != nil && s.answers(n, number, proto)
+}
+
+func (s *Swarm) answers(n *node, number int, proto string) bool {
+	if s.broken[portKey(number, proto)] || !n.up() {
 		return false
 	}
-	net := s.ingress()
 	same := func(p port) bool { return p.published == number && p.proto == proto }
+	net := s.ingress()
 	for _, t := range s.tasks {
 		if t.state != running || !t.node.up() {
 			continue
 		}
-		if slices.ContainsFunc(t.ports(), func(p port) bool { return same(p) && p.mode == modeHost }) {
+		if t.node == n && slices.ContainsFunc(t.host, same) {
 			return true
 		}
-		if net == nil || !slices.Contains(s.services, t.service) || !t.attachedTo(net) || t.node.local != net {
-			continue
-		}
-		if slices.ContainsFunc(t.service.ports, func(p port) bool { return same(p) && p.mode == modeIngress }) {
+		meshed := net != nil && n.local == net && t.node.local == net && t.attachedTo(net) && slices.Contains(s.services, t.service)
+		if meshed && slices.ContainsFunc(t.service.ports, func(p port) bool { return same(p) && p.mode == modeIngress }) {
 			return true
 		}
 	}

@@ -138,6 +138,8 @@ func New(tb testing.TB, opts ...Option) *Swarm {
 	if !cfg.noIngress {
 		s.networks = append(s.networks, s.newNetwork(object{"Name": "ingress", "Ingress": true}))
 		s.settle()
+		s.lead()
+		s.settle()
 	}
 	if err := s.listen(s.nodes[0]); err != nil {
 		tb.Fatal(err)

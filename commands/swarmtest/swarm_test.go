@@ -38,9 +38,16 @@ func client(socket string) *http.Client {
 
 // ask makes a request over HTTP.
 func ask(ctx context.Context, socket, method, path, body string) (int, string, error) {
+	return askTyped(ctx, socket, method, path, body, true)
+}
+
+func askTyped(ctx context.Context, socket, method, path, body string, typed bool) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
+	}
+	if typed && body != "" {
+		r.Header.Set("Content-Type", "application/json")
 	}
 	answer, err := client(socket).Do(r)
 	if err != nil {

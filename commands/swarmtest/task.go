@@ -44,6 +44,7 @@ type task struct {
 	spec     object // the service's, when the task was made
 	key      string
 	networks []attachment
+	host     []port // published on the node
 
 	state, desired state
 	wait           int
@@ -110,7 +111,13 @@ func (s *Swarm) newTask(v *service, slot int, n *node) *task {
 		desired: running, message: "created",
 	}
 	s.tasks = append(s.tasks, t)
+	s.poke(n)
 	return t
+}
+
+func (s *Swarm) touchTask(t *task) {
+	s.touch(&t.meta)
+	s.poke(t.node)
 }
 
 // want sets what is to become of a task. An end that is wanted stays wanted.
@@ -122,12 +129,12 @@ func (s *Swarm) want(t *task, desired state) {
 		t.wait = s.cfg.pace.Stop
 	}
 	t.desired = desired
-	s.touch(&t.meta)
+	s.touchTask(t)
 }
 
 func (s *Swarm) enter(t *task, to state, message string) {
 	t.state, t.message = to, message
-	s.touch(&t.meta)
+	s.touchTask(t)
 }
 
 // end lets a task end. It gives its addresses back, and goes on to tell them.
@@ -171,7 +178,25 @@ func (s *Swarm) advanceTask(t *task) {
 			s.end(t, failed, "started")
 			return
 		}
+		t.publish()
 		s.enter(t, running, "started")
+	}
+}
+
+// publish gives a task its ports on the node: those nobody chose are the
+// node's choice.
+func (t *task) publish() {
+	const first = 32768
+	t.host = nil
+	for _, p := range t.ports() {
+		if p.mode != modeHost {
+			continue
+		}
+		if p.published == 0 {
+			p.published = first + t.node.ephemeral
+			t.node.ephemeral++
+		}
+		t.host = append(t.host, p)
 	}
 }
 
@@ -342,10 +367,8 @@ func (t *task) statusJSON() object {
 	case running:
 		container["PID"] = 1000
 		var host []object
-		for _, p := range t.ports() {
-			if p.mode == modeHost {
-				host = append(host, p.json(), p.json()) // Docker tells it once for IPv4 and once for IPv6
-			}
+		for _, p := range t.host {
+			host = append(host, p.json(), p.json()) // Docker tells it once for IPv4 and once for IPv6
 		}
 		if host != nil {
 			status["PortStatus"] = object{"Ports": host}
