@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,6 +101,7 @@ func (m *Manager) nodes(ctx context.Context) ([]ingress.Node, error) {
 		}
 		list = append(list, node)
 	}
+	slices.SortFunc(list, func(a, b ingress.Node) int { return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID)) })
 	return list, nil
 }
 
@@ -262,6 +264,20 @@ func (m *Manager) CreateNetwork(ctx context.Context, spec ingress.NetworkSpec) e
 // RemoveNetwork is part of ingress.Changer.
 func (m *Manager) RemoveNetwork(ctx context.Context, id string) error {
 	_, err := m.do(ctx, http.MethodDelete, "networks/"+url.PathEscape(id), nil, nil)
+	return err
+}
+
+// TouchNode is part of ingress.Changer.
+func (m *Manager) TouchNode(ctx context.Context, id string) error {
+	var n struct {
+		Version swarm.Version
+		Spec    json.RawMessage
+	}
+	route := "nodes/" + url.PathEscape(id)
+	if err := m.get(ctx, route, nil, &n); err != nil {
+		return err
+	}
+	_, err := m.do(ctx, http.MethodPost, route+"/update", url.Values{"version": {strconv.FormatUint(n.Version.Index, 10)}}, n.Spec)
 	return err
 }
 

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -444,4 +447,57 @@ func TestInterrupted(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	b.goOn(ways()["resume"])
+}
+
+// TestDiskFull fills the disk at each record: the run stops where it is and is
+// gone on with when there is room again.
+func TestDiskFull(t *testing.T) {
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	limit := func(size uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: old.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		limit(old.Cur)
+		signal.Reset(syscall.SIGXFSZ)
+	})
+	for n := 1; ; n++ {
+		b := newBed(t)
+		d := b.plan(answers())
+		count := 0
+		b.runner.Report = func(e wizard.Event) {
+			if count++; count == n && e.Type != wizard.Ends {
+				limit(b.journalSize() + 10)
+			}
+		}
+		out := b.start(t.Context(), d)
+		limit(old.Cur)
+		if out.Result == wizard.ResultDone {
+			return
+		}
+		if out.Result != wizard.ResultOpen || !errors.Is(out.Err, syscall.EFBIG) {
+			t.Fatalf("event %d: %+v", n, out)
+		}
+		b.goOn(ways()[[]string{"resume", "rollback"}[n%2]])
+		if t.Failed() {
+			t.Fatalf("event %d", n)
+		}
+	}
+}
+
+func (b *bed) journalSize() uint64 {
+	files, err := filepath.Glob(filepath.Join(b.runner.Store.Dir, "*.journal"))
+	if err != nil || len(files) != 1 {
+		b.tb.Fatalf("%v, %v", files, err)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return uint64(info.Size())
 }

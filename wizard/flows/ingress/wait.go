@@ -145,8 +145,12 @@ func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) 
 	return c.Sleep(ctx, settle)
 }
 
-// joined waits until every node that is up has joined the ingress network.
+// joined waits until every node that is up has joined the ingress network. A
+// node gets its place in a new one with the next event of its own or of one of
+// its tasks (SwarmKit's allocator), for which an idle node may wait for ever: so
+// each is touched once.
 func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
+	touched := map[string]bool{}
 	return c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]string, error) {
 		now, err := c.Observer.Ingress(ctx)
 		if err != nil {
@@ -161,8 +165,15 @@ func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Lo
 		}
 		var missing []string
 		for _, n := range w.Nodes {
-			if n.Ready() && !now.Joined(n) {
-				missing = append(missing, n.Hostname+" is not in it yet")
+			if !n.Ready() || now.Joined(n) {
+				continue
+			}
+			missing = append(missing, n.Hostname+" is not in it yet")
+			if !touched[n.ID] {
+				if err := c.Changer.TouchNode(ctx, n.ID); err != nil {
+					return nil, fmt.Errorf("touch node %s: %w", n.Hostname, err)
+				}
+				touched[n.ID] = true
 			}
 		}
 		return missing, nil

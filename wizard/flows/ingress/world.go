@@ -129,6 +129,8 @@ type Changer interface {
 	UpdateService(ctx context.Context, id string, version uint64, spec json.RawMessage) error
 	CreateNetwork(ctx context.Context, spec NetworkSpec) error
 	RemoveNetwork(ctx context.Context, id string) error
+	// TouchNode updates a node to what it is.
+	TouchNode(ctx context.Context, id string) error
 }
 
 // Nodes is what can be seen of single nodes, where the user has said how to

@@ -1,0 +1,162 @@
+package ingress
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"weft/wizard"
+)
+
+const web = `{"Name":"web","Unknown":{"kept":1},"Mode":{"Replicated":{"Replicas":3}},"EndpointSpec":{"Mode":"vip","Ports":[` +
+	`{"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress","New":9007199254740993},` +
+	`{"Protocol":"tcp","TargetPort":81,"PublishedPort":8081,"PublishMode":"host"}]}}`
+
+func TestDetach(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spec   string
+		toZero bool
+		want   string
+	}{
+		"host ports stay": {web, false, `{"Name":"web","Unknown":{"kept":1},"Mode":{"Replicated":{"Replicas":3}},` +
+			`"EndpointSpec":{"Mode":"vip","Ports":[{"Protocol":"tcp","TargetPort":81,"PublishedPort":8081,"PublishMode":"host"}]}}`},
+		"to zero": {
+			`{"Mode":{"Replicated":{"Replicas":3}},"EndpointSpec":{"Ports":[{"TargetPort":80}]}}`, true,
+			`{"Mode":{"Replicated":{"Replicas":0}},"EndpointSpec":{}}`,
+		},
+		"global to zero": {`{"Mode":{"Global":{}},"EndpointSpec":{"Ports":[{"TargetPort":80}]}}`, true, `{"Mode":{"Global":{}}}`},
+		"no endpoint":    {`{"Name":"x"}`, false, `{"Name":"x"}`},
+	} {
+		got, err := detach(json.RawMessage(tt.spec), tt.toZero)
+		if err != nil || !same(got, json.RawMessage(tt.want)) {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+		if needs, err := publishes(got); err != nil || needs {
+			t.Errorf("%s: still publishes, %v", name, err)
+		}
+		back, theirs, changed, err := transfer(got, got, json.RawMessage(tt.spec))
+		if err != nil || len(theirs) > 0 || changed == same(got, json.RawMessage(tt.spec)) || !same(back, json.RawMessage(tt.spec)) {
+			t.Errorf("%s: put back: %s, %v, %t, %v", name, back, theirs, changed, err)
+		}
+	}
+}
+
+func TestTransferLeavesWhatIsTheirs(t *testing.T) {
+	from, to := `{"Labels":{"a":"1"},"EndpointSpec":{}}`, `{"Labels":{"a":"1"},"EndpointSpec":{"Ports":[{"TargetPort":80}]}}`
+	for name, tt := range map[string]struct {
+		current, want string
+		theirs        []string
+		changed       bool
+	}{
+		"another member":  {`{"Labels":{"a":"2"},"EndpointSpec":{}}`, `{"Labels":{"a":"2"},"EndpointSpec":{"Ports":[{"TargetPort":80}]}}`, nil, true},
+		"the ports":       {`{"EndpointSpec":{"Ports":[{"TargetPort":90}]}}`, `{"EndpointSpec":{"Ports":[{"TargetPort":90}]}}`, []string{"EndpointSpec"}, false},
+		"done already":    {to, to, nil, false},
+		"absent is empty": {`{"Labels":{"a":"1"}}`, to, nil, true},
+	} {
+		got, theirs, changed, err := transfer(json.RawMessage(tt.current), json.RawMessage(from), json.RawMessage(to))
+		if err != nil || !same(got, json.RawMessage(tt.want)) || !slices.Equal(theirs, tt.theirs) || changed != tt.changed {
+			t.Errorf("%s: %s, %v, %t, %v", name, got, theirs, changed, err)
+		}
+	}
+}
+
+func TestSame(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{`{"A":null,"B":[],"C":{"D":{}}}`, ``, true},
+		{`{"A":1,"B":2}`, `{"B":2,"A":1}`, true},
+		{`{"N":9007199254740993}`, `{"N":9007199254740992}`, false},
+		{`{"A":0}`, `{}`, false}, // a number is said or not said
+		{`[1,2]`, `[2,1]`, false},
+	} {
+		if got := same(json.RawMessage(tt.a), json.RawMessage(tt.b)); got != tt.want {
+			t.Errorf("%s and %s: %t", tt.a, tt.b, got)
+		}
+	}
+}
+
+func TestParseOptions(t *testing.T) {
+	for answers, want := range map[string]string{
+		`{}`:                  "",
+		`{"name":"a b"}`:      "no name for a network",
+		`{"strategy":"hope"}`: "neither detach nor scale-to-zero",
+		`{"mtu":67}`:          "between 68 and 65535",
+		`{"mtu":1200,"opts":{"com.docker.network.driver.mtu":"1300"}}`:                "given twice",
+		`{"pools":[{"Gateway":"10.0.0.1"}]}`:                                          "give --subnet",
+		`{"pools":[{"Subnet":"10.11.0.0"}]}`:                                          "CIDR form",
+		`{"pools":[{"Subnet":"10.11.0.1/16"}]}`:                                       "it should be 10.11.0.0/16",
+		`{"pools":[{"Subnet":"10.11.0.0/16","Gateway":"10.12.0.1"}]}`:                 "gateway 10.12.0.1 is not inside",
+		`{"pools":[{"Subnet":"10.11.0.0/16","Gateway":"10.11.0.0"}]}`:                 "address of subnet",
+		`{"pools":[{"Subnet":"10.11.0.0/16","IPRange":"10.11.0.0/8"}]}`:               "range 10.11.0.0/8 is not inside",
+		`{"pools":[{"Subnet":"10.11.0.0/16","AuxiliaryAddresses":{"r":"10.0.0.1"}}]}`: "auxiliary address r",
+		`[]`: "read answers",
+	} {
+		_, err := ParseOptions(json.RawMessage(answers))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", answers, err, want)
+		}
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	sound := func() (*World, *saved) {
+		old := &Network{ID: "i", Spec: NetworkSpec{Name: "ingress", IPAM: IPAM{Config: []Pool{{Subnet: "10.0.0.0/24"}}}}}
+		w := &World{
+			Manager: true, Quorum: true, Ingress: old, Underlay: 1500, Names: []string{"front"},
+			Nodes:    []Node{{ID: "n", Hostname: "n1", Addr: "192.0.2.1", State: "ready", EngineVersion: "20.10"}},
+			Taken:    []Subnet{{Prefix: "10.60.0.0/24", By: "network front"}},
+			Services: []Service{{ID: "s", Name: "web", Spec: json.RawMessage(web)}},
+		}
+		return w, &saved{Old: old, New: old.again(), Nodes: w.Nodes, Services: []kept{{ID: "s", Name: "web", Spec: json.RawMessage(web), Running: 3}}}
+	}
+	for code, spoil := range map[string]func(*World, *saved){
+		"":               func(*World, *saved) {},
+		"not-a-manager":  func(w *World, _ *saved) { w.Manager = false },
+		"no-quorum":      func(w *World, _ *saved) { w.Quorum = false },
+		"node-not-ready": func(w *World, _ *saved) { w.Nodes[0].State = "down" },
+		"engine-versions": func(w *World, _ *saved) {
+			w.Nodes = append(w.Nodes, Node{ID: "m", State: "ready", EngineVersion: "28.5"})
+		},
+		"name-taken":          func(_ *World, s *saved) { s.New.Name = "front" },
+		"subnet-overlap":      func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.0.0.0/8"}} },
+		"subnet-too-small":    func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.11.0.0/29"}} },
+		"mtu-too-large":       func(_ *World, s *saved) { s.New.Options = map[string]string{MTUOption: "1500"} },
+		"spec-not-understood": func(w *World, _ *saved) { w.Services[0].Lossy = "Unknown.kept" },
+		"service-updating":    func(w *World, _ *saved) { w.Services[0].Update = "updating" },
+		"update-paused":       func(w *World, _ *saved) { w.Services[0].Update = "paused" },
+	} {
+		w, s := sound()
+		spoil(w, s)
+		var codes []string
+		for _, f := range preflight(w, s) {
+			codes = append(codes, f.Code)
+			if f.Fix == "" {
+				t.Errorf("%s has no fix", f.Code)
+			}
+		}
+		if got := strings.Join(codes, " "); got != code {
+			t.Errorf("found %q, want %q", got, code)
+		}
+	}
+	w, s := sound()
+	s.New.IPAM.Config = []Pool{{Subnet: "192.0.2.0/24"}}
+	if f := preflight(w, s); len(f) != 1 || f[0].Severity != wizard.Blocks || !strings.Contains(f[0].Text, "address 192.0.2.1 of node n1") {
+		t.Errorf("a node's own address: %+v", f)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	yes := true
+	got := CommandLine(Options{
+		Name: "my-ingress", Pools: []Pool{{Subnet: "10.11.0.0/16", Gateway: "10.11.0.2", AuxAddress: map[string]string{"r": "10.11.0.3"}}},
+		MTU: 1200, Opts: map[string]string{"b": "it's"}, Labels: map[string]string{"x": ""}, IPv6: &yes, Strategy: ScaleToZero,
+	})
+	want := `weft ingress customise --name my-ingress --subnet 10.11.0.0/16 --gateway 10.11.0.2 --aux-address r=10.11.0.3` +
+		` --mtu 1200 --opt 'b=it'\''s' --label x= --ipv6=true --strategy scale-to-zero`
+	if got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
