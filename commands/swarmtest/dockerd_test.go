@@ -461,6 +461,7 @@ func trapScript() []step {
 		create("ingress3"),
 		{request: "GET /v1.41/networks/ingress3", until: has("10.12.0.1")},
 		{request: "GET /v1.41/networks/ingress2"},
+		{request: "GET /v1.41/networks/docker_gwbridge"},
 		{request: "GET /v1.41/networks" + query("scope", "swarm")},
 	}
 }

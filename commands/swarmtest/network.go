@@ -278,9 +278,7 @@ func (s *Swarm) localJSON(c *call, n *network, detailed bool) object {
 		if n.ingress {
 			sandbox = n.name + "-sbox"
 		}
-		if !n.ingress || !c.node.stuck {
-			containers[sandbox] = endpointJSON(n.name+"-endpoint", n.nodeAddr(c.node), c.node.id+n.id)
-		}
+		containers[sandbox] = endpointJSON(n.name+"-endpoint", n.nodeAddr(c.node), c.node.id+n.id)
 	}
 	o["Containers"] = containers
 	peers := []object{}
@@ -371,45 +369,49 @@ func matchNetwork(f filters, o object) bool {
 		f.is("scope", str(o, "Scope")) && f.is("type", kind) && f.labels("label", labels)
 }
 
-func (s *Swarm) inspectNetwork(c *call) (answer, error) {
+// visible gives the networks a node tells of that fit, each once: its own view
+// of a network goes before the managers'.
+func (s *Swarm) visible(c *call, fits func(id, name string) bool) []object {
+	var found []object
 	scope := c.query.Get("scope")
-	fits := func(id, name string, exact bool) bool {
-		if exact {
-			return id == c.id || name == c.id
-		}
-		return strings.HasPrefix(id, c.id)
-	}
-	for _, exact := range []bool{true, false} {
-		var found []object
-		seen := map[string]bool{}
-		for _, n := range s.localOf(c.node) {
-			if fits(n.id, n.name, exact) && scope != "local" {
+	if scope != "local" {
+		local := s.localOf(c.node)
+		for _, n := range local {
+			if fits(n.id, n.name) {
 				found = append(found, s.localJSON(c, n, true))
-				seen[n.id] = true
-			}
-		}
-		for _, b := range c.node.bridges {
-			if fits(b.id, b.name, exact) && scope != "swarm" {
-				found = append(found, s.base(c, b.detail(c.node)))
 			}
 		}
 		for _, n := range s.networks {
-			if s.managing(c.node) == nil && !seen[n.id] && fits(n.id, n.name, exact) && scope != "local" {
+			if s.managing(c.node) == nil && !slices.Contains(local, n) && fits(n.id, n.name) {
 				found = append(found, s.networkJSON(c, n))
 			}
 		}
-		if len(found) == 1 {
-			return ok(found[0]), nil
-		}
-		if len(found) > 1 {
-			by := "name"
-			if !exact {
-				by = "ID prefix"
+	}
+	if scope != "swarm" {
+		for _, b := range c.node.bridges {
+			if fits(b.id, b.name) {
+				found = append(found, s.base(c, b.detail(c.node)))
 			}
-			return answer{}, badRequest("%d matches found based on %s: network %s is ambiguous", len(found), by, c.id)
 		}
 	}
-	return answer{}, notFound("network %s not found", c.id)
+	return found
+}
+
+func (s *Swarm) inspectNetwork(c *call) (answer, error) {
+	by := "name"
+	found := s.visible(c, func(id, name string) bool { return id == c.id || name == c.id })
+	if len(found) == 0 {
+		by = "ID prefix"
+		found = s.visible(c, func(id, _ string) bool { return strings.HasPrefix(id, c.id) })
+	}
+	switch len(found) {
+	case 0:
+		return answer{}, notFound("network %s not found", c.id)
+	case 1:
+		return ok(found[0]), nil
+	default:
+		return answer{}, badRequest("%d matches found based on %s: network %s is ambiguous", len(found), by, c.id)
+	}
 }
 
 func (s *Swarm) createNetwork(c *call) (answer, error) {
@@ -630,7 +632,7 @@ func (b *localNetwork) json(*node) object {
 // detail is how the network is inspected.
 func (b *localNetwork) detail(n *node) object {
 	o := b.json(n)
-	if b.name == gwbridge && n.local != nil && !n.stuck {
+	if b.name == gwbridge && n.local != nil {
 		o["Containers"] = object{n.local.name + "-sbox": endpointJSON("gateway_ingress-sbox", netip.MustParsePrefix("172.18.0.2/16"), n.id)}
 	}
 	return o

@@ -16,6 +16,7 @@ type service struct {
 
 	placed   string // the endpoint and networks it was allocated for
 	wait     int    // steps until it is
+	unplaced bool   // it needs others than it has
 	ports    []port
 	vips     []vip
 	endpoint object // as allocated; nil: never
@@ -110,14 +111,16 @@ func (s *Swarm) allocateService(v *service) {
 	for _, n := range networks {
 		want += n.id
 	}
-	if !there || want == v.placed {
+	v.unplaced = !there || want != v.placed
+	if !v.unplaced {
+		v.wait = s.cfg.pace.Allocate
 		return
 	}
-	if v.wait--; v.wait > 0 {
+	if v.wait--; !there || v.wait > 0 {
 		return
 	}
 	v.release()
-	v.placed = want
+	v.placed, v.unplaced = want, false
 	v.ports = s.allocatePorts(ports(v.spec), v)
 	if str(child(v.spec, "EndpointSpec"), "Mode") != "dnsrr" {
 		for _, n := range networks {
@@ -273,7 +276,7 @@ func (s *Swarm) updateService(c *call) (answer, error) {
 	if version != v.version {
 		return answer{}, outOfSequence()
 	}
-	v.previous, v.update, v.monitor, v.wait = v.spec, status, 0, s.cfg.pace.Allocate
+	v.previous, v.update, v.monitor = v.spec, status, 0
 	v.setSpec(spec)
 	s.touch(&v.meta)
 	return ok(object{"Warnings": nil}), nil

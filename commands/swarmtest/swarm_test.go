@@ -298,7 +298,7 @@ func TestFailedUpdates(t *testing.T) {
 
 func TestTasksThatNeverConverge(t *testing.T) {
 	s := swarmtest.New(t)
-	s.AddService(`{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"one"}}}`)
+	s.AddService(`{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"one"}},"EndpointSpec":{"Ports":[{"TargetPort":80,"PublishedPort":80}]}}`)
 	s.Settle()
 	s.SetTrouble("a", swarmtest.Hang)
 	s.UpdateService("a", func(spec map[string]any) {
@@ -357,6 +357,44 @@ func TestAnOverlappingIngressIsNeverAllocated(t *testing.T) {
 	s.Settle()
 	if !s.Answers(80, "tcp") {
 		t.Errorf("80 does not answer: %s", s.Tasks())
+	}
+}
+
+func TestAnIdleNodeIsNotToldOfANewIngress(t *testing.T) {
+	s := swarmtest.New(t)
+	if status, text := s.Do("DELETE", "/networks/ingress", ""); status != 204 {
+		t.Fatalf("%d %s", status, text)
+	}
+	s.Settle()
+	s.AddNetwork(`{"Name":"in","Driver":"overlay","Ingress":true}`)
+	s.Settle()
+	if got := s.Holders(); got != nil {
+		t.Errorf("holders: %v", got)
+	}
+	var nodes []struct {
+		ID      string
+		Version struct{ Index int }
+		Spec    json.RawMessage
+	}
+	_, text := s.Do("GET", "/nodes", "")
+	if err := json.Unmarshal([]byte(text), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	poke := fmt.Sprintf("/nodes/%s/update?version=%d", nodes[1].ID, nodes[1].Version.Index)
+	if status, text := s.Do("POST", poke, string(nodes[1].Spec)); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	s.Settle()
+	if got, want := s.Holders(), []string{"node2 in"}; !slices.Equal(got, want) {
+		t.Errorf("holders: %v, want %v", got, want)
+	}
+	s.AddService(`{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"one"}},"Mode":{"Global":{}},` +
+		`"EndpointSpec":{"Ports":[{"TargetPort":80,"PublishedPort":80}]}}`)
+	s.Settle()
+	for _, n := range []string{"node1", "node2", "node3"} {
+		if !s.AnswersOn(n, 80, "tcp") {
+			t.Errorf("80 does not answer on %s: %v", n, s.Holders())
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package swarmtest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -204,7 +205,7 @@ func (t *task) publish() {
 // theirs.
 func (s *Swarm) attach(t *task) {
 	networks, there := s.networksOf(t.spec, child(t.spec, "EndpointSpec"))
-	if !there || t.key == t.service.key && t.service.wait > 0 && needsIngress(t.spec) {
+	if !there || t.key == t.service.key && t.service.unplaced {
 		return
 	}
 	t.networks = nil
@@ -224,22 +225,12 @@ func (s *Swarm) attach(t *task) {
 
 // schedule puts a task on the node that has the fewest of its service.
 func (s *Swarm) schedule(t *task) {
+	const message = "scheduler assigned task to node"
 	if t.node != nil {
-		s.enter(t, assigned, "scheduler assigned task to node")
+		s.enter(t, assigned, message)
 		return
 	}
-	var best *node
-	load := func(n *node) (same, all int) {
-		for _, o := range s.tasks {
-			if o.node == n && o.desired <= running {
-				all++
-				if o.service == t.service {
-					same++
-				}
-			}
-		}
-		return same, all
-	}
+	var fit []*node
 	blocked, unavailable := 0, 0
 	for _, n := range s.nodes {
 		switch {
@@ -247,25 +238,33 @@ func (s *Swarm) schedule(t *task) {
 			unavailable++
 		case s.hostPortTaken(t, n):
 			blocked++
-		case best == nil:
-			best = n
 		default:
-			same, all := load(n)
-			least, total := load(best)
-			if same < least || same == least && all < total {
-				best = n
-			}
+			fit = append(fit, n)
 		}
 	}
-	if best == nil {
+	if len(fit) == 0 {
 		if err := unsuitable(blocked, unavailable); err != t.err {
 			t.err = err
-			s.touch(&t.meta)
+			s.touchTask(t)
 		}
 		return
 	}
-	t.node, t.err = best, ""
-	s.enter(t, assigned, "scheduler assigned task to node")
+	t.err = ""
+	t.node = slices.MinFunc(fit, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(s.load(a, t.service), s.load(b, t.service)), cmp.Compare(s.load(a, nil), s.load(b, nil)))
+	})
+	s.enter(t, assigned, message)
+}
+
+// load counts a node's tasks of a service, or all for nil.
+func (s *Swarm) load(n *node, v *service) int {
+	count := 0
+	for _, t := range s.tasks {
+		if t.node == n && t.desired <= running && (v == nil || t.service == v) {
+			count++
+		}
+	}
+	return count
 }
 
 // unsuitable is how the scheduler says that no node will do.
