@@ -36,20 +36,20 @@ func (c *call) filters(known ...string) (filters, error) {
 	return f, nil
 }
 
-func (f filters) any(key string, matches func(string) bool) bool {
+func (f filters) some(key string, matches func(string) bool) bool {
 	return len(f[key]) == 0 || slices.ContainsFunc(f[key], matches)
 }
 
 func (f filters) is(key, value string) bool {
-	return f.any(key, func(want string) bool { return want == value })
+	return f.some(key, func(want string) bool { return want == value })
 }
 
 func (f filters) prefix(key, value string) bool {
-	return f.any(key, func(want string) bool { return strings.HasPrefix(value, want) })
+	return f.some(key, func(want string) bool { return strings.HasPrefix(value, want) })
 }
 
 func (f filters) contains(key, value string) bool {
-	return f.any(key, func(want string) bool { return strings.Contains(value, want) })
+	return f.some(key, func(want string) bool { return strings.Contains(value, want) })
 }
 
 // labels wants all of the labels, each as "key" or "key=value".

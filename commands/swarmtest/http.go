@@ -168,8 +168,7 @@ func (s *Swarm) managing(n *node) error {
 
 // newer compares versions of the API, as "1.41".
 func newer(a, b string) bool {
-	x, y := minor(a), minor(b)
-	return x > y
+	return minor(a) > minor(b)
 }
 
 func minor(version string) int {
@@ -181,8 +180,8 @@ func minor(version string) int {
 	return n
 }
 
-// atLeast tells whether the request is answered as by a version of the API.
-func (c *call) atLeast(_, least int) bool { return minor(c.api) >= least }
+// atLeast tells whether the request is answered as by the API 1.least.
+func (c *call) atLeast(least int) bool { return minor(c.api) >= least }
 
 // listen opens a node's API, unless it is.
 func (s *Swarm) listen(n *node) error {
@@ -200,7 +199,9 @@ func (s *Swarm) listen(n *node) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false) // as after a crash
+	if l, unix := listener.(*net.UnixListener); unix {
+		l.SetUnlinkOnClose(false) // as after a crash
+	}
 	// Each request has a connection of its own: on one that was used before,
 	// net/http repeats by itself what got no answer.
 	n.server = &http.Server{Handler: s.handler(n)}

@@ -179,7 +179,7 @@ func (s *Swarm) readSpec(c *call) (object, error) {
 	if child(child(spec, "TaskTemplate"), "ContainerSpec") == nil {
 		return nil, badRequest("mismatched Runtime and *Spec fields")
 	}
-	normalise(spec)
+	completeSpec(spec)
 	for _, holder := range []object{child(spec, "TaskTemplate"), spec} {
 		for _, n := range objects(holder, "Networks") {
 			found, err := find(s.networks, str(n, "Target"), "network", func(n *network) (string, string) { return n.id, n.name })

@@ -75,10 +75,10 @@ func replicas(spec object) (int, bool) {
 
 func count(n int) json.Number { return json.Number(canonical(n)) }
 
-// normalise completes a service spec as dockerd does by keeping it in its own
+// completeSpec completes a service spec as dockerd does by keeping it in its own
 // types: reading it back gives the same for the same. Fields it does not know
 // stay.
-func normalise(spec object) {
+func completeSpec(spec object) {
 	strip(spec)
 	setDefault(spec, "Labels", object{})
 	tmpl := child(spec, "TaskTemplate")
@@ -109,11 +109,11 @@ func normalise(spec object) {
 		}
 	}
 	if e := child(spec, "EndpointSpec"); e != nil {
-		normaliseEndpoint(e)
+		completeEndpoint(e)
 	}
 }
 
-func normaliseEndpoint(e object) {
+func completeEndpoint(e object) {
 	if str(e, "Mode") == "" {
 		e["Mode"] = "vip"
 	}

@@ -52,7 +52,7 @@ func (s *Swarm) info(c *call) (answer, error) {
 
 // cluster is the swarm as /info has it.
 func (s *Swarm) cluster() object {
-	m := meta{id: s.clusterID(), version: 10, created: s.nodes[0].created, updated: s.nodes[0].created}
+	m := meta{id: clusterID, version: 10, created: s.nodes[0].created, updated: s.nodes[0].created}
 	o := m.json()
 	o["Spec"] = object{
 		"Name": "default", "Labels": object{}, "Orchestration": object{"TaskHistoryRetentionLimit": historyLimit},
@@ -67,7 +67,7 @@ func (s *Swarm) cluster() object {
 	return o
 }
 
-func (s *Swarm) clusterID() string { return "pgp7mrbj3j1gq90nyonosk1ya" }
+const clusterID = "pgp7mrbj3j1gq90nyonosk1ya"
 
 func (s *Swarm) inspectSwarm(*call) (answer, error) {
 	o := s.cluster()

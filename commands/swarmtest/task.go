@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -79,11 +80,7 @@ func (t *task) address(n *network) netip.Prefix {
 }
 
 func (t *task) name() string {
-	slot := fmt.Sprint(t.slot)
-	if t.slot == 0 {
-		slot = t.node.id
-	}
-	return t.service.name() + "." + slot + "." + t.id
+	return t.service.name() + "." + t.place() + "." + t.id
 }
 
 // place is what only one task of a service can have.
@@ -91,7 +88,7 @@ func (t *task) place() string {
 	if t.slot == 0 {
 		return t.node.id
 	}
-	return fmt.Sprint(t.slot)
+	return strconv.Itoa(t.slot)
 }
 
 func (t *task) container() string { return hexID("container " + t.id) }
@@ -181,6 +178,7 @@ func (s *Swarm) advanceTask(t *task) {
 		}
 		t.publish()
 		s.enter(t, running, "started")
+	default: // it runs
 	}
 }
 
@@ -376,6 +374,7 @@ func (t *task) statusJSON() object {
 		container["ExitCode"] = 137
 	case failed:
 		container["ExitCode"] = 1
+	default: // nothing more to tell
 	}
 	status["ContainerStatus"] = container
 	return status
