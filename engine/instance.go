@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,26 +84,35 @@ func Stop(ctx context.Context, runDir string) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	f, err := os.Open(filepath.Join(runDir, instanceFile)) //nolint:gosec // the operator names the directory
-	if errors.Is(err, fs.ErrNotExist) {
+	fd, err := unix.PidfdOpen(in.Pid, 0)
+	if errors.Is(err, unix.ESRCH) {
 		return true, nil // it ended between the two looks
 	}
 	if err != nil {
-		return true, fault.Internal("open the instance file: %w", err)
+		return true, fault.Internal("open the engine's process (pid %d): %w", in.Pid, err)
 	}
-	if err := syscall.Kill(in.Pid, syscall.SIGTERM); err != nil {
-		return true, errors.Join(fault.Internal("signal the engine (pid %d): %w", in.Pid, err), f.Close())
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		return true, errors.Join(fault.Internal("signal the engine (pid %d): %w", in.Pid, err), unix.Close(fd))
 	}
-	// The lock comes free when the process is gone, however it went. The wait
+	// Not the lock, which comes free a moment before the process ends. The wait
 	// can not be interrupted; on a timeout it ends with this command.
-	free := make(chan error, 1)
-	go func() {
-		free <- errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_SH), f.Close())
-	}()
+	gone := make(chan error, 1)
+	go func() { gone <- errors.Join(awaitExit(fd), unix.Close(fd)) }()
 	select {
-	case err := <-free:
+	case err := <-gone:
 		return true, err
 	case <-ctx.Done():
 		return true, fault.Unavailable("the engine (pid %d) has not stopped yet: see `weft engine logs`", in.Pid)
+	}
+}
+
+// awaitExit waits for the process of a pidfd, which is readable once it has
+// ended.
+func awaitExit(fd int) error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) //nolint:gosec // a descriptor
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
