@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/moby/swarmkit/v2/api"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/credentials"
 
 	"weft/engine/model"
 )
@@ -133,13 +134,14 @@ func TestIngressInUse(t *testing.T) {
 	t.Parallel()
 	m := newMember(t, "m")
 	m.init(t)
-	conn, err := grpc.NewClient("unix://"+filepath.Join(m.dir, "control.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix://"+filepath.Join(m.dir, "control.sock"), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}))) //nolint:gosec // a socket of this process
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	r, err := api.NewControlClient(conn).CreateService(t.Context(), &api.CreateServiceRequest{Spec: &api.ServiceSpec{
 		Annotations: api.Annotations{Name: "web"},
+		Mode:        &api.ServiceSpec_Replicated{Replicated: &api.ReplicatedService{}},
 		Task:        api.TaskSpec{Runtime: &api.TaskSpec_Container{Container: &api.ContainerSpec{Image: "nginx"}}},
 		Endpoint:    &api.EndpointSpec{Ports: []*api.PortConfig{{TargetPort: 80, PublishedPort: 8080}}},
 	}})
