@@ -26,26 +26,35 @@ type mixedBed struct {
 
 func startMixed(tb testing.TB) mixedBed {
 	tb.Helper()
-	bin := weft(tb)
-	bed := dockerdtest.Start(tb, dockerdtest.Options{Hosts: 2})
-	image := probeTree(tb, bin)
-	b := mixedBed{lab: bed.Lab}
-	for _, d := range bed.Hosts {
-		d.Import("weft/probe:latest", image, `ENTRYPOINT ["/probe"]`, `CMD ["serve"]`)
-		h, err := bed.Lab.Host(d.Name)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		b.dockerd = append(b.dockerd, node{h, bin})
-	}
+	b := mixedBed{}
+	b.lab, b.dockerd = startDockerds(tb, 2)
+	bin := b.dockerd[0].bin
 	for _, name := range []string{"weft1", "weft2"} {
-		h, err := bed.Lab.AddHost(tb.Context(), name, lab.EngineBoot(bin))
+		h, err := b.lab.AddHost(tb.Context(), name, lab.EngineBoot(bin))
 		if err != nil {
 			tb.Fatal(err)
 		}
 		b.weft = append(b.weft, node{h, bin})
 	}
 	return b
+}
+
+// startDockerds gives hosts with a dockerd each that has the probe's image.
+func startDockerds(tb testing.TB, hosts int) (*lab.Lab, []node) {
+	tb.Helper()
+	bin := weft(tb)
+	bed := dockerdtest.Start(tb, dockerdtest.Options{Hosts: hosts})
+	image := probeTree(tb, bin)
+	var nodes []node
+	for _, d := range bed.Hosts {
+		d.Import("weft/probe:latest", image, `ENTRYPOINT ["/probe"]`, `CMD ["serve"]`)
+		h, err := bed.Lab.Host(d.Name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		nodes = append(nodes, node{h, bin})
+	}
+	return bed.Lab, nodes
 }
 
 // TestMixedSwarm proves that engines and dockerds are members of one swarm.

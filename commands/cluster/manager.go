@@ -101,7 +101,9 @@ func (m *Manager) nodes(ctx context.Context) ([]ingress.Node, error) {
 		}
 		list = append(list, node)
 	}
-	slices.SortFunc(list, func(a, b ingress.Node) int { return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(list, func(a, b ingress.Node) int {
+		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID))
+	})
 	return list, nil
 }
 
@@ -174,6 +176,7 @@ func (m *Manager) Ingress(ctx context.Context) (*ingress.Network, error) {
 	if err := m.get(ctx, "networks/"+url.PathEscape(all[i].ID), nil, &one); err != nil {
 		return nil, err
 	}
+	one.Labels = all[i].Labels // dockerd 20.10 shows a single ingress network without them
 	return one.network(), nil
 }
 

@@ -51,6 +51,7 @@ func failure(status int, format string, args ...any) error {
 }
 
 func notFound(format string, args ...any) error { return failure(http.StatusNotFound, format, args...) }
+
 func badRequest(format string, args ...any) error {
 	return failure(http.StatusBadRequest, format, args...)
 }
@@ -189,13 +190,13 @@ func (s *Swarm) listen(n *node) error {
 		return nil
 	}
 	if n.socket == "" {
-		dir, err := os.MkdirTemp("", "swarm") //nolint:usetesting // short: a socket lies in it
+		dir, err := os.MkdirTemp("", "swarm")
 		if err != nil {
 			return fmt.Errorf("directory for a socket: %w", err)
 		}
 		n.socket = filepath.Join(dir, "api.sock")
 	}
-	listener, err := net.Listen("unix", n.socket) //nolint:noctx // it does not take long
+	listener, err := net.Listen("unix", n.socket)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

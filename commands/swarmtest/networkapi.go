@@ -3,6 +3,7 @@ package swarmtest
 import (
 	"fmt"
 	"mime"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,11 +90,7 @@ func (s *Swarm) localJSON(c *call, n *network, detailed bool) object {
 }
 
 func endpointJSON(name string, addr netip.Prefix, seed string) object {
-	ip := addr.Addr().AsSlice()
-	mac := "02:42"
-	for _, b := range ip {
-		mac += fmt.Sprintf(":%02x", b)
-	}
+	mac := net.HardwareAddr(append([]byte{0x02, 0x42}, addr.Addr().AsSlice()...)).String()
 	return object{"Name": name, "EndpointID": hexID(seed), "MacAddress": mac, "IPv4Address": addr.String(), "IPv6Address": ""}
 }
 

@@ -32,7 +32,7 @@ type node struct {
 }
 
 // addNode adds a node that is ready.
-func (s *Swarm) addNode(hostname, role string) *node {
+func (s *Swarm) addNode(hostname, role string) {
 	n := &node{
 		meta: s.newMeta(), hostname: hostname, role: role, availability: "active", state: "ready",
 		addr: fmt.Sprintf("192.0.2.%d", len(s.nodes)+1), engine: s.cfg.engine, labels: map[string]string{},
@@ -41,7 +41,6 @@ func (s *Swarm) addNode(hostname, role string) *node {
 	n.bridges = s.predefined(hostname)
 	s.nodes = append(s.nodes, n)
 	s.poke(n)
-	return n
 }
 
 // AddNode adds a node that is ready. The role is "manager" or "worker".
@@ -177,7 +176,9 @@ func (s *Swarm) nodeJSON(n *node) object {
 		"Platform":  object{"Architecture": "x86_64", "OS": "linux"},
 		"Resources": object{"NanoCPUs": 2000000000, "MemoryBytes": 4 << 30},
 		"Engine": object{"EngineVersion": n.engine, "Plugins": []object{
-			{"Type": "Log", "Name": "json-file"}, {"Type": "Network", "Name": "bridge"}, {"Type": "Network", "Name": "overlay"},
+			{"Type": "Log", "Name": "json-file"},
+			{"Type": "Network", "Name": "bridge"},
+			{"Type": "Network", "Name": "overlay"},
 			{"Type": "Volume", "Name": "local"},
 		}},
 		"TLSInfo": tlsInfo(),

@@ -2,7 +2,6 @@ package swarmtest
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -122,15 +121,15 @@ func (s *Swarm) updateFailed(v *service, t *task) {
 		return
 	case action == "rollback" && !back && v.previous != nil:
 		v.update.state = rollbackStarted
-		v.update.message = fmt.Sprintf("update rolled back due to failure or early termination of task %s", t.id)
+		v.update.message = "update rolled back due to failure or early termination of task " + t.id
 		v.setSpec(v.previous)
 		v.previous, v.monitor = nil, 0
 	case back:
 		v.update.state = "rollback_paused"
-		v.update.message = fmt.Sprintf("rollback paused due to failure or early termination of task %s", t.id)
+		v.update.message = "rollback paused due to failure or early termination of task " + t.id
 	default:
 		v.update.state = "paused"
-		v.update.message = fmt.Sprintf("update paused due to failure or early termination of task %s", t.id)
+		v.update.message = "update paused due to failure or early termination of task " + t.id
 	}
 	s.touch(&v.meta)
 }

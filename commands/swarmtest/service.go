@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // service is a service and where its update stands.
@@ -107,10 +108,11 @@ func (s *Swarm) networksOf(spec, endpoint object) ([]*network, bool) {
 // than it has.
 func (s *Swarm) allocateService(v *service) {
 	networks, there := s.networksOf(v.spec, child(v.spec, "EndpointSpec"))
-	want := canonical(v.spec["EndpointSpec"])
+	parts := []string{canonical(v.spec["EndpointSpec"])}
 	for _, n := range networks {
-		want += n.id
+		parts = append(parts, n.id)
 	}
+	want := strings.Join(parts, "")
 	v.unplaced = !there || want != v.placed
 	if !v.unplaced {
 		v.wait = s.cfg.pace.Allocate

@@ -230,7 +230,7 @@ func TestRestart(t *testing.T) {
 	if want := "true false false false true"; strings.Join(got, " ") != want {
 		t.Errorf("answered: %v, want %s", got, want)
 	}
-	<-held
+	_ = <-held // the stream has ended, however
 }
 
 func TestStopRefusesConnections(t *testing.T) {

@@ -1,0 +1,160 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+	"github.com/google/go-cmp/cmp"
+
+	"weft/engine/dockerdtest"
+	"weft/engine/kernel"
+	"weft/engine/lab"
+)
+
+// operator is somebody at the console of a host.
+type operator struct {
+	*testing.T
+	lab  *lab.Lab
+	node node
+	home string
+}
+
+func (o operator) run(args ...string) result {
+	o.Helper()
+	var out, errOut bytes.Buffer
+	argv := append([]string{"env", "XDG_STATE_HOME=" + o.home, o.node.bin, "--host", "unix://" + o.inside()}, args...)
+	err := o.lab.Exec(o.Context(), o.node.Name, lab.Process{Args: argv, Out: &out, Err: &errOut})
+	r := result{out: out.String(), err: errOut.String()}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.code = exit.ExitCode()
+	case err != nil:
+		o.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	return r
+}
+
+// inside is the path of the engine's socket for the host itself.
+func (o operator) inside() string {
+	return filepath.Join(lab.RunDir, o.node.Boot.Socket)
+}
+
+// publishing are twelve services with twenty ports, by their flags.
+func publishing() map[string][]string {
+	tcp := func(port int) string { return fmt.Sprintf("published=%d,target=80", port) }
+	udp := func(port int) string { return fmt.Sprintf("published=%d,target=53,protocol=udp", port) }
+	host := func(port int) string { return fmt.Sprintf("published=%d,target=80,mode=host", port) }
+	return map[string][]string{
+		"s01": {tcp(8001)}, "s02": {tcp(8002), tcp(8102)}, "s03": {udp(8003)}, "s04": {tcp(8004), udp(8004)},
+		"s05": {host(8005)}, "s06": {tcp(8006), host(8106)}, "s07": {tcp(8007), tcp(8107), udp(8207)}, "s08": {udp(8008)},
+		"s09": {tcp(8009), udp(8109)}, "s10": {host(8010)}, "s11": {tcp(8011), tcp(8111)}, "s12": {tcp(8012), udp(8112)},
+	}
+}
+
+// TestCustomiseDockerd replaces the ingress network of a swarm of dockerds.
+// Docker's own mesh needs IPVS and its tasks with ingress ports may not start
+// here; ports in host mode carry traffic, and specs and networks are Docker's.
+func TestCustomiseDockerd(t *testing.T) {
+	dockerdtest.Require(t)
+	l, nodes := startDockerds(t, 3)
+	swarm(t, nodes)
+	awaitNodes(t, nodes[0], 3)
+	for name, ports := range publishing() {
+		args := []string{"service", "create", "--detach", "--name", name, "--label", "test=" + name, "--env", "SECRET=hush"}
+		for _, p := range ports {
+			args = append(args, "--publish", p)
+		}
+		nodes[0].weft(t, append(args, "weft/probe")...)
+	}
+	api := apiClient(t, nodes[0])
+	before := specs(t, nodes[0])
+	awaitReplicas(t, nodes[0], "s05", "1/1")
+	answersOnce(t, l, nodes, 8005)
+
+	o := operator{t, l, nodes[0], t.TempDir()}
+	flags := []string{"ingress", "customise", "--name", "my-ingress", "--subnet", "10.11.0.0/16", "--gateway", "10.11.0.2", "--mtu", "1200"}
+	if r := o.run(flags...); r.code != 11 || !strings.Contains(r.err, "--accept=drops-ingress-traffic,restarts-tasks") {
+		t.Fatalf("without a terminal: %v", r)
+	}
+	if diff := cmp.Diff(before, specs(t, nodes[0])); diff != "" {
+		t.Fatalf("declined, and yet:\n%s", diff)
+	}
+	began := time.Now()
+	r := o.run(append(flags, "--yes", "--accept", "drops-ingress-traffic,restarts-tasks")...)
+	if r.code != 0 {
+		t.Fatalf("customise: %v", r)
+	}
+	t.Logf("in %v:\n%s", time.Since(began).Round(time.Second), r.out)
+	if diff := cmp.Diff(before, specs(t, nodes[0])); diff != "" {
+		t.Errorf("specs before (-) and after (+):\n%s", diff)
+	}
+	n, err := api.NetworkInspect(t.Context(), "my-ingress", network.InspectOptions{})
+	must(t, err)
+	if !n.Ingress || n.IPAM.Config[0].Subnet != "10.11.0.0/16" || n.IPAM.Config[0].Gateway != "10.11.0.2" || n.Options["com.docker.network.driver.mtu"] != "1200" || len(n.Peers) != 3 {
+		t.Errorf("the network is %+v", n)
+	}
+	answersOnce(t, l, nodes, 8005)
+	if r := o.run("workflow", "ls", "--format", "{{.Status}} {{.Step}}"); !strings.HasPrefix(r.out, "done ") {
+		t.Errorf("workflow ls: %v", r)
+	}
+}
+
+// specs gives the services' specs as the engine has them, by name.
+func specs(t *testing.T, n node) map[string]any {
+	t.Helper()
+	names := strings.Fields(n.weft(t, "service", "ls", "--format", "{{.Name}}"))
+	var all []struct{ Spec map[string]any }
+	must(t, json.Unmarshal([]byte(n.weft(t, append([]string{"service", "inspect"}, names...)...)), &all))
+	out := map[string]any{}
+	for i, s := range all {
+		out[names[i]] = s.Spec
+	}
+	return out
+}
+
+// answersOnce waits until a port in host mode answers HTTP on one of the nodes,
+// and only there, asked from the first one's host.
+func answersOnce(t *testing.T, l *lab.Lab, nodes []node, port int) {
+	t.Helper()
+	from := (&side{lab: l}).hostNet(t, nodes[0])
+	await(t, time.Minute, func() (bool, string) {
+		n, said := 0, ""
+		for _, to := range nodes {
+			err := kernel.Do(from, func() error { return get(t.Context(), fmt.Sprintf("%s:%d", to.addr(), port)) })
+			if err == nil {
+				n++
+			}
+			said += fmt.Sprintf("%s: %v\n", to.Name, err)
+		}
+		return n == 1, fmt.Sprintf("port %d answers on %d nodes\n%s", port, n, said)
+	})
+}
+
+// get asks for a page over a connection of this thread's.
+func get(ctx context.Context, addr string) error {
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp4", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.Contains(line, " 200 ") {
+		err = errors.New(line)
+	}
+	return err
+}
