@@ -16,13 +16,18 @@ import (
 	"weft/engine/model"
 )
 
-// The names Docker gives a node's part in the ingress network: the sandbox's
-// namespace, its container in `network inspect`, and its endpoint.
+// ingressSandbox is Docker's name of the sandbox's namespace, whatever the
+// network's is; ingressRow is the endpoint's key in the table.
 const (
-	ingressSandbox   = "ingress_sbox"
-	ingressContainer = "ingress-sbox"
-	ingressEndpoint  = "ingress-endpoint"
+	ingressSandbox = "ingress_sbox"
+	ingressRow     = "ingress"
 )
+
+// In `network inspect` the sandbox and its endpoint are named after the network
+// (libnetwork/network.go, lbSandboxName and lbEndpointName).
+func ingressNames(networkName string) (container, endpoint string) {
+	return networkName + "-sbox", networkName + "-endpoint"
+}
 
 // ingress is this node's place in the swarm's ingress network: a sandbox of its
 // own with one endpoint, at the address the swarm gave the node. It is there as
@@ -44,7 +49,7 @@ func newIngress(n *networks, namespaces string, table rows[model.Endpoint]) (*in
 		return nil, err
 	}
 	g := &ingress{networks: n, sandbox: filepath.Join(namespaces, ingressSandbox), table: table}
-	if ep, ok := saved[ingressEndpoint]; ok {
+	if ep, ok := saved[ingressRow]; ok {
 		g.ep = &ep
 	}
 	return g, nil
@@ -100,8 +105,9 @@ func (g *ingress) set(ctx context.Context, a *model.Attachment) error {
 func (g *ingress) fresh(a *model.Attachment) *model.Endpoint {
 	var id [32]byte
 	_, _ = rand.Read(id[:]) // never fails since Go 1.24
+	container, _ := ingressNames(a.Network.Name)
 	return &model.Endpoint{
-		ID: hex.EncodeToString(id[:]), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: ingressContainer,
+		ID: hex.EncodeToString(id[:]), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: container,
 		Addr: a.Addrs[0], MAC: model.MACFromAddr(a.Addrs[0].Addr()), IfName: "eth0", Sandbox: g.sandbox,
 	}
 }
@@ -125,7 +131,7 @@ func (g *ingress) remember(ep model.Endpoint) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ep = &ep
-	return g.table.Put(ingressEndpoint, ep)
+	return g.table.Put(ingressRow, ep)
 }
 
 func (g *ingress) leave(ctx context.Context, ep model.Endpoint) error {
@@ -143,7 +149,7 @@ func (g *ingress) remove() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ep = nil
-	return g.table.Delete(ingressEndpoint)
+	return g.table.Delete(ingressRow)
 }
 
 // describe adds the node's endpoint to the ingress network's inspection.
@@ -152,7 +158,8 @@ func (g *ingress) describe(in *network.Inspect) {
 	if ep == nil || ep.NetworkID != in.ID {
 		return
 	}
-	in.Containers[ingressContainer] = resourceOf(ingressEndpoint, *ep)
+	container, name := ingressNames(in.Name)
+	in.Containers[container] = resourceOf(name, *ep)
 }
 
 func resourceOf(name string, ep model.Endpoint) network.EndpointResource {

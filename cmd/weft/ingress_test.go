@@ -64,7 +64,7 @@ func (b *ingressBed) awaitPeers(name string) []network.Inspect {
 			}
 			slices.Sort(got)
 			all[i] = nw
-			_, joined := nw.Containers["ingress-sbox"]
+			_, joined := nw.Containers[name+"-sbox"]
 			return joined && slices.Equal(got, want), fmt.Sprintf("%s: %+v", b.nodes[i].Name, nw)
 		})
 	}
@@ -131,8 +131,8 @@ func (b *ingressBed) checkSandboxes(shown []network.Inspect, wantMTU int) {
 	addrs := map[netip.Addr]bool{}
 	for i, n := range b.nodes {
 		addr, mtu := b.sandbox(n)
-		r := shown[i].Containers["ingress-sbox"]
-		if r.Name != "ingress-endpoint" || r.IPv4Address != addr.String() || r.EndpointID == "" || r.MacAddress == "" || mtu != wantMTU {
+		r := shown[i].Containers[shown[i].Name+"-sbox"]
+		if r.Name != shown[i].Name+"-endpoint" || r.IPv4Address != addr.String() || r.EndpointID == "" || r.MacAddress == "" || mtu != wantMTU {
 			b.Errorf("%s: sandbox has %s, MTU %d; shown is %+v", n.Name, addr, mtu, r)
 		}
 		addrs[addr.Addr()] = true
@@ -202,7 +202,11 @@ func TestIngressIsReplaced(t *testing.T) {
 	b.checkSandboxes(shown, 1200)
 	awaitReplicas(t, manager, "web", "3/3")
 
+	// The network goes while a node's engine does not look.
+	pid := enginePid(t, b.nodes[1])
+	must(t, syscall.Kill(pid, syscall.SIGSTOP))
 	must(t, c.NetworkRemove(t.Context(), "my-ingress"))
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
 	manager.weft(t, "service", "rm", "web")
 	await(t, time.Minute, func() (bool, string) {
 		r := manager.try(t, "network", "rm", "ov")
@@ -251,7 +255,7 @@ func (b *ingressBed) restart(i int, before network.Inspect) {
 	})
 	await(b.T, 30*time.Second, func() (bool, string) {
 		after, err := b.clients[i].NetworkInspect(b.Context(), before.ID, network.InspectOptions{})
-		diff := cmp.Diff(before.Containers["ingress-sbox"], after.Containers["ingress-sbox"])
+		diff := cmp.Diff(before.Containers["my-ingress-sbox"], after.Containers["my-ingress-sbox"])
 		return err == nil && diff == "", fmt.Sprintf("before (-) and after (+) the crash: %v\n%s", err, diff)
 	})
 }
