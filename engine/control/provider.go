@@ -26,9 +26,18 @@ func newProvider() networkallocator.Provider {
 // and the executor has it from this node's own object.
 func (provider) SetDefaultVXLANUDPPort(uint32) error { return nil }
 
+// dockersPool is what Docker's allocator takes addresses from when it is given
+// no pool (libnetwork/ipamutils). Left to itself it writes to a list that all
+// managers of a process share.
+const dockersPool = "10.0.0.0/8"
+
 // NewAllocator implements networkallocator.Provider.
 func (p provider) NewAllocator(c *networkallocator.Config) (networkallocator.NetworkAllocator, error) {
-	inner, err := p.Provider.NewAllocator(c)
+	conf := networkallocator.Config{DefaultAddrPool: []string{dockersPool}, SubnetSize: defaultSubnetSize}
+	if c != nil && len(c.DefaultAddrPool) > 0 {
+		conf = *c
+	}
+	inner, err := p.Provider.NewAllocator(&conf)
 	if err != nil {
 		return nil, err
 	}
