@@ -38,16 +38,26 @@ type Options struct {
 
 // Bind adds the flags.
 func (o *Options) Bind(flags *pflag.FlagSet) {
-	o.BindRun(flags)
+	o.BindForward(flags)
 	flags.BoolVarP(&o.Yes, "yes", "y", false, "Carry the plan out without asking; hazards are accepted by --accept")
 	flags.StringSliceVar(&o.Accept, "accept", nil, "Accept a hazard of the plan by its name")
 }
 
-// BindRun adds those flags that an agreed run needs.
-func (o *Options) BindRun(flags *pflag.FlagSet) {
-	flags.BoolVar(&o.JSON, "json", false, "Print one event per line, as JSON")
+// BindForward adds those flags that an agreed run needs.
+func (o *Options) BindForward(flags *pflag.FlagSet) {
+	o.BindBackward(flags)
 	flags.BoolVar(&o.Stay, "no-rollback", false, "Leave the run open when a step fails, instead of rolling back")
+}
+
+// BindEnd adds those flags that ending a run where it is needs.
+func (o *Options) BindEnd(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.JSON, "json", false, "Print one event per line, as JSON")
 	flags.StringVar(&o.TakeOver, "take-over", "", "Take the cluster's lock from this run, which must have died")
+}
+
+// BindBackward adds those flags that taking a run back needs.
+func (o *Options) BindBackward(flags *pflag.FlagSet) {
+	o.BindEnd(flags)
 	flags.StringSliceVar(&o.Contexts, "node-context", nil, "How to ask a node itself: NODE=CONTEXT or NODE=HOST, as ssh://web1")
 	flags.DurationVar(&o.Patience, "patience", 5*time.Minute, "How long one wait for the swarm may take")
 }

@@ -145,6 +145,9 @@ func (s *Session) end(ctx context.Context, out wizard.Outcome, err error) error 
 	switch out.Result {
 	case wizard.ResultDone, wizard.ResultAborted:
 	case wizard.ResultRefused:
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		result = cmdenv.StatusError{Code: CodeRefused, Status: "refused: " + text + "; nothing was changed"}
 	case wizard.ResultRolledBack:
 		result = cmdenv.StatusError{Code: CodeRolledBack, Status: "rolled back, all is as before: " + text}

@@ -9,13 +9,37 @@ import (
 	"weft/commands/guarded"
 )
 
-// newAgain makes the verbs that take up an open run.
-func newAgain(env *cmdenv.Env, verb, short string, do func(*guarded.Session, context.Context, string) error) *cobra.Command {
+// newResume makes `weft workflow resume`.
+func newResume(env *cmdenv.Env) *cobra.Command {
 	o := &guarded.Options{}
-	cmd := &cobra.Command{
-		Use:   verb + " [OPTIONS] RUN",
-		Short: short,
-		Args:  cmdenv.ExactArgs(1),
+	cmd := newAgain(env, o, (*guarded.Session).Resume)
+	cmd.Use, cmd.Short = "resume [OPTIONS] RUN", "Go on with an open run, in the direction it was going"
+	o.BindForward(cmd.Flags())
+	return cmd
+}
+
+// newRollback makes `weft workflow rollback`.
+func newRollback(env *cmdenv.Env) *cobra.Command {
+	o := &guarded.Options{}
+	cmd := newAgain(env, o, (*guarded.Session).Rollback)
+	cmd.Use, cmd.Short = "rollback [OPTIONS] RUN", "Take an open run back"
+	o.BindBackward(cmd.Flags())
+	return cmd
+}
+
+// newAbort makes `weft workflow abort`.
+func newAbort(env *cmdenv.Env) *cobra.Command {
+	o := &guarded.Options{}
+	cmd := newAgain(env, o, (*guarded.Session).Abort)
+	cmd.Use, cmd.Short = "abort [OPTIONS] RUN", "End an open run and leave everything as it is"
+	o.BindEnd(cmd.Flags())
+	return cmd
+}
+
+// newAgain is what the verbs that take up an open run have in common.
+func newAgain(env *cmdenv.Env, o *guarded.Options, do func(*guarded.Session, context.Context, string) error) *cobra.Command {
+	return &cobra.Command{
+		Args: cmdenv.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := load(guarded.Store(env), args[0])
 			if err != nil {
@@ -29,6 +53,4 @@ func newAgain(env *cmdenv.Env, verb, short string, do func(*guarded.Session, con
 		},
 		ValidArgsFunction: complete(env),
 	}
-	o.BindRun(cmd.Flags())
-	return cmd
 }

@@ -21,9 +21,9 @@ func New(env *cmdenv.Env) *cobra.Command {
 	cmd.AddCommand(
 		newList(env),
 		newShow(env),
-		newAgain(env, "resume", "Go on with an open run, in the direction it was going", (*guarded.Session).Resume),
-		newAgain(env, "rollback", "Take an open run back", (*guarded.Session).Rollback),
-		newAgain(env, "abort", "End an open run and leave everything as it is", (*guarded.Session).Abort),
+		newResume(env),
+		newRollback(env),
+		newAbort(env),
 		newRemove(env),
 		newApply(env),
 	)
