@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -95,7 +96,7 @@ func (m *Manager) nodes(ctx context.Context) ([]ingress.Node, error) {
 		if n.ManagerStatus != nil {
 			node.Reachability = string(n.ManagerStatus.Reachability)
 			// A manager knows itself by any address, the others by one.
-			if host, _, found := strings.Cut(n.ManagerStatus.Addr, ":"); found && (node.Addr == "" || node.Addr == "0.0.0.0") {
+			if host, _, err := net.SplitHostPort(n.ManagerStatus.Addr); err == nil && (node.Addr == "" || node.Addr == "0.0.0.0" || node.Addr == "::") {
 				node.Addr = host
 			}
 		}

@@ -34,20 +34,20 @@ func (n Nodes) Has(ctx context.Context, node ingress.Node, network string) (has,
 const dialTimeout = 2 * time.Second
 
 // Dialer finds out whether ports answer by connecting to them. It is an
-// ingress.Prober. Of UDP it can't say more than that a port refuses.
+// ingress.Prober. Only of TCP can it say anything.
 type Dialer struct{}
 
 // Answers is part of ingress.Prober.
-func (Dialer) Answers(ctx context.Context, addr string, p ingress.Port) (answers, certain bool) {
+func (Dialer) Answers(ctx context.Context, addr string, p ingress.Port) bool {
 	if p.Protocol != "tcp" && p.Protocol != "" {
-		return false, false
+		return false
 	}
 	d := net.Dialer{Timeout: dialTimeout}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
 	if err != nil {
-		return false, true
+		return false
 	}
-	return conn.Close() == nil, true
+	return conn.Close() == nil
 }
 
 // Machine is what an observer on the manager's own machine adds to what its API

@@ -62,8 +62,8 @@ func (m *mortal) Do(ctx context.Context, method, route string, query url.Values,
 // probe asks the swarm itself.
 type probe struct{ swarm *swarmtest.Swarm }
 
-func (p probe) Answers(_ context.Context, _ string, port ingress.Port) (answers, certain bool) {
-	return p.swarm.Answers(int(port.PublishedPort), port.Protocol), true
+func (p probe) Answers(_ context.Context, _ string, port ingress.Port) bool {
+	return p.swarm.Answers(int(port.PublishedPort), port.Protocol)
 }
 
 func newBed(tb testing.TB, options ...swarmtest.Option) *bed {
@@ -108,7 +108,7 @@ func (b *bed) plan(answers json.RawMessage) wizard.Draft {
 	return d
 }
 
-// renewed gives the state before, but for the ingress network.
+// ingressOf finds the ingress network in a swarm's state.
 var ingressOf = regexp.MustCompile(`(?m)^network [^ ]+\n  allocated=true ingress=true .*\n`)
 
 func services(state string) string { return ingressOf.ReplaceAllString(state, "") }

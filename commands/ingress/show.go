@@ -87,17 +87,11 @@ func describe(b *strings.Builder, n *flow.Network, w *flow.World) {
 
 func describeServices(b *strings.Builder, n *flow.Network, w *flow.World) error {
 	for _, svc := range w.Services {
-		ports, err := flow.Ports(svc.Spec)
+		published, err := flow.Published(svc.Spec)
 		if err != nil {
 			return fmt.Errorf("service %s: %w", svc.Name, err)
 		}
-		var words []string
-		for _, p := range ports {
-			if p.Ingress() {
-				words = append(words, p.String())
-			}
-		}
-		if len(words) == 0 {
+		if len(published) == 0 {
 			continue
 		}
 		holding := 0
@@ -106,7 +100,7 @@ func describeServices(b *strings.Builder, n *flow.Network, w *flow.World) error 
 				holding++
 			}
 		}
-		fmt.Fprintf(b, "Service:   %s publishes %s; %d tasks hold an endpoint\n", svc.Name, strings.Join(words, ", "), holding)
+		fmt.Fprintf(b, "Service:   %s publishes %s; %d tasks hold an endpoint\n", svc.Name, flow.Words(published), holding)
 	}
 	return nil
 }

@@ -45,10 +45,10 @@ type nodeSeen struct {
 }
 
 type serviceSeen struct {
-	ID    string   `json:"id"`
-	Name  string   `json:"name"`
-	Spec  string   `json:"spec"` // a digest
-	Ports []string `json:"ports"`
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Spec  string `json:"spec"` // a digest
+	Ports string `json:"ports"`
 }
 
 // saved is what undoing a run, and verifying it, needs. It has the secrets of
@@ -68,8 +68,10 @@ type kept struct {
 	Spec     json.RawMessage `json:"spec"`
 	Detached json.RawMessage `json:"detached"` // its spec meanwhile
 	Running  int             `json:"running"`  // tasks
-	Answered []answer        `json:"answered,omitempty"`
-	Silent   []Port          `json:"silent,omitempty"` // did not answer before either
+
+	Published []Port   `json:"published"` // through the ingress network
+	Answered  []answer `json:"answered,omitempty"`
+	Silent    []Port   `json:"silent,omitempty"` // did not answer before either
 }
 
 // answer is a port that answered, and where.
@@ -100,18 +102,18 @@ func (c *Customise) keep(ctx context.Context, w *World, opts *Options) (*saved, 
 	s := &saved{Old: w.Ingress, New: opts.renewed(w.Ingress), Nodes: w.Nodes, ToZero: opts.Strategy == ScaleToZero}
 	slices.SortFunc(w.Services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
 	for _, svc := range w.Services {
-		needs, err := publishes(svc.Spec)
+		published, err := Published(svc.Spec)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
-		if !needs {
+		if len(published) == 0 {
 			continue
 		}
 		detached, err := detach(svc.Spec, s.ToZero)
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
-		k := kept{ID: svc.ID, Name: svc.Name, Spec: svc.Spec, Detached: detached, Running: running(w.Tasks, svc.ID)}
+		k := kept{ID: svc.ID, Name: svc.Name, Spec: svc.Spec, Published: published, Detached: detached, Running: running(w.Tasks, svc.ID)}
 		k.Answered, k.Silent = c.baseline(ctx, w, &svc)
 		s.Services = append(s.Services, k)
 	}
@@ -161,15 +163,7 @@ func seen(w *World, s *saved) world {
 	slices.SortFunc(out.Nodes, func(a, b nodeSeen) int { return cmp.Compare(a.ID, b.ID) })
 	for _, k := range s.Services {
 		sum := sha256.Sum256(k.Spec)
-		one := serviceSeen{ID: k.ID, Name: k.Name, Spec: hex.EncodeToString(sum[:8])}
-		list, err := Ports(k.Spec)
-		if err != nil { // keep has read it
-			continue
-		}
-		for _, p := range list {
-			one.Ports = append(one.Ports, p.String())
-		}
-		out.Services = append(out.Services, one)
+		out.Services = append(out.Services, serviceSeen{ID: k.ID, Name: k.Name, Spec: hex.EncodeToString(sum[:8]), Ports: Words(k.Published)})
 	}
 	return out
 }

@@ -32,7 +32,7 @@ func TestDetach(t *testing.T) {
 		if err != nil || !same(got, json.RawMessage(tt.want)) {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
-		if needs, err := publishes(got); err != nil || needs {
+		if published, err := Published(got); err != nil || len(published) > 0 {
 			t.Errorf("%s: still publishes, %v", name, err)
 		}
 		back, theirs, changed, err := transfer(got, got, json.RawMessage(tt.spec))

@@ -158,15 +158,7 @@ func hazards(s *saved) []wizard.Hazard {
 	}
 	n := 0
 	for _, k := range s.Services {
-		list, err := Ports(k.Spec)
-		if err != nil { // keep has read it
-			continue
-		}
-		for _, p := range list {
-			if p.Ingress() {
-				n++
-			}
-		}
+		n += len(k.Published)
 	}
 	list := []wizard.Hazard{{
 		Name: "drops-ingress-traffic", Word: s.Old.Spec.Name,
@@ -185,12 +177,8 @@ func losses(s *saved) []string {
 	}
 	list := []string{"`service rollback` of the services leads back to a state within this workflow, and no longer to the one before it"}
 	for _, k := range s.Services {
-		all, err := Ports(k.Spec)
-		if err != nil { // keep has read it
-			continue
-		}
-		for _, p := range all {
-			if p.Ingress() && p.PublishedPort == 0 {
+		for _, p := range k.Published {
+			if p.PublishedPort == 0 {
 				list = append(list, fmt.Sprintf("service %s: the engine chooses the number of the port for %d/%s anew", k.Name, p.TargetPort, p.Protocol))
 			}
 		}

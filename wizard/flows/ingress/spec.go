@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Port is a published port of a service, in Docker's JSON.
@@ -96,15 +98,19 @@ func Ports(spec json.RawMessage) ([]Port, error) {
 	return list, nil
 }
 
-// publishes says whether a spec has a port that needs the ingress network.
-func publishes(spec json.RawMessage) (bool, error) {
+// Published gives those of them that need the ingress network.
+func Published(spec json.RawMessage) ([]Port, error) {
 	list, err := Ports(spec)
-	for _, p := range list {
-		if p.Ingress() {
-			return true, err
-		}
+	return slices.DeleteFunc(list, func(p Port) bool { return !p.Ingress() }), err
+}
+
+// Words gives ports as a list to read.
+func Words(ports []Port) string {
+	var words []string
+	for _, p := range ports {
+		words = append(words, p.String())
 	}
-	return false, err
+	return strings.Join(words, ", ")
 }
 
 // detach gives a spec without the ports that need the ingress network, and if

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/containerd/errdefs"
 
@@ -20,14 +19,14 @@ func (c *Customise) steps(s *saved) []wizard.Step {
 		list = append(list, c.regardStep(s))
 	}
 	for i := range s.Services {
-		list = append(list, c.detachStep(s, &s.Services[i]))
+		list = append(list, c.detachStep(&s.Services[i]))
 	}
 	if s.Old != nil {
 		list = append(list, c.drainStep(s), c.removeStep(s), c.goneStep(s))
 	}
 	list = append(list, c.createStep(s), c.joinStep(s))
 	for i := range s.Services {
-		list = append(list, c.restoreStep(s, &s.Services[i]))
+		list = append(list, c.restoreStep(&s.Services[i]))
 	}
 	if len(s.Services) > 0 {
 		list = append(list, c.convergeStep(s))
@@ -46,8 +45,11 @@ func (c *Customise) regardStep(s *saved) wizard.Step {
 				if err == nil && !same(svc.Spec, k.Spec) {
 					err = &wizard.FinalError{Err: fmt.Errorf("service %s has been changed since the plan was made", k.Name)}
 				}
+				if errdefs.IsNotFound(err) {
+					err = &wizard.FinalError{Err: err}
+				}
 				if err != nil {
-					return classify(err)
+					return err
 				}
 			}
 			return nil
@@ -56,12 +58,12 @@ func (c *Customise) regardStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) detachStep(s *saved, k *kept) wizard.Step {
-	title := fmt.Sprintf("Take %s off service %s", portList(k), k.Name)
+func (c *Customise) detachStep(k *kept) wizard.Step {
+	title := fmt.Sprintf("Take %s off service %s", Words(k.Published), k.Name)
 	interrupts := "the ports answer nowhere, and the tasks are replaced"
-	if s.ToZero && !same(k.Spec, k.Detached) {
+	if k.stops() {
 		title += " and stop it"
-		interrupts = "the ports answer nowhere; a replicated service stops"
+		interrupts = "the service, for all who use it"
 	}
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "detach:" + k.ID, Title: title, Interrupts: interrupts},
@@ -70,26 +72,19 @@ func (c *Customise) detachStep(s *saved, k *kept) wizard.Step {
 	}
 }
 
-func (c *Customise) restoreStep(_ *saved, k *kept) wizard.Step {
+func (c *Customise) restoreStep(k *kept) wizard.Step {
 	return wizard.Step{
-		Planned: wizard.Planned{ID: "restore:" + k.ID, Title: fmt.Sprintf("Put %s back on service %s", portList(k), k.Name), Interrupts: "the tasks are replaced"},
+		Planned: wizard.Planned{ID: "restore:" + k.ID, Title: fmt.Sprintf("Put %s back on service %s", Words(k.Published), k.Name), Interrupts: "the tasks are replaced"},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.putBack(ctx, k, log) },
 		Undo:    func(ctx context.Context, log *wizard.Log) error { return c.takeOff(ctx, k, log) },
 	}
 }
 
-func portList(k *kept) string {
-	list, err := Ports(k.Spec)
-	if err != nil { // keep has read it
-		return "the ports"
-	}
-	var words []string
-	for _, p := range list {
-		if p.Ingress() {
-			words = append(words, p.String())
-		}
-	}
-	return strings.Join(words, ", ")
+// stops says whether the service has no tasks meanwhile, and had some before.
+func (k *kept) stops() bool {
+	was, errWas := parse(k.Spec)
+	meanwhile, err := parse(k.Detached)
+	return errors.Join(errWas, err) == nil && !same(was["Mode"], meanwhile["Mode"])
 }
 
 // takeOff takes the published ports off a service that has them as they were

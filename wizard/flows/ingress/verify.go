@@ -32,7 +32,7 @@ func (c *Customise) where(ctx context.Context, p Port, nodes []Node) []string {
 			continue
 		}
 		wg.Go(func() {
-			if yes, certain := c.Prober.Answers(ctx, n.Addr, p); yes && certain {
+			if c.Prober.Answers(ctx, n.Addr, p) {
 				mu.Lock()
 				defer mu.Unlock()
 				list = append(list, n.Addr)

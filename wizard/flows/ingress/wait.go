@@ -21,9 +21,8 @@ const (
 )
 
 // settle is how long nodes get to let go of a network where they can't be
-// seen. It is Docker's own bound for a node's part of it with room to spare: a
-// node deletes the network when its manager's next message comes, within the
-// heartbeat of 5 s.
+// seen: two heartbeats, by which a node and its manager know that they hear
+// each other (SwarmKit's dispatcher, 5 s).
 const settle = 10 * time.Second
 
 // until waits for done, which gives what is still missing.
@@ -81,9 +80,9 @@ func (c *Customise) drained(ctx context.Context, s *saved, log *wizard.Log) erro
 // not of the run: with it the network can't be removed.
 func intruder(w *World, s *saved) error {
 	for _, svc := range w.Services {
-		needs, err := publishes(svc.Spec)
+		published, err := Published(svc.Spec)
 		ours := slices.ContainsFunc(s.Services, func(k kept) bool { return k.ID == svc.ID })
-		if err == nil && needs && !ours {
+		if err == nil && len(published) > 0 && !ours {
 			return &wizard.FinalError{Err: fmt.Errorf("service %s was created meanwhile and publishes ports: nobody may do so while the ingress network is replaced", svc.Name)}
 		}
 	}

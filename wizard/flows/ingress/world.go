@@ -143,7 +143,6 @@ type Nodes interface {
 
 // Prober tells whether a port answers at an address.
 type Prober interface {
-	// Answers is certain when something did answer, or refused. It is not for
-	// silence on UDP.
-	Answers(ctx context.Context, addr string, p Port) (answers, certain bool)
+	// Answers is true only if something did: silence on UDP says nothing.
+	Answers(ctx context.Context, addr string, p Port) bool
 }
