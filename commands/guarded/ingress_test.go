@@ -29,11 +29,12 @@ type bed struct {
 	*swarmtest.Swarm
 	*mortal
 
-	tb     testing.TB
-	flow   *ingress.Customise
-	runner *wizard.Runner
-	events []wizard.Event
-	before string // the swarm's state
+	tb      testing.TB
+	manager *cluster.Manager
+	flow    *ingress.Customise
+	runner  *wizard.Runner
+	events  []wizard.Event
+	before  string // the swarm's state
 }
 
 // mortal is an API whose client dies at a request that changes something.
@@ -78,7 +79,8 @@ func newBed(tb testing.TB, options ...swarmtest.Option) *bed {
 		tb.Fatal(err)
 	}
 	b.mortal = &mortal{Doer: api}
-	m := &cluster.Manager{API: b.mortal, Timeout: 100 * time.Millisecond}
+	m := &cluster.Manager{API: b.mortal, Timeout: cluster.RequestTimeout}
+	b.manager = m
 	b.flow = &ingress.Customise{
 		Observer: m, Changer: m, Nodes: cluster.Nodes{}, Prober: probe{s}, Command: ingress.CommandLine,
 		Now: s.Now, Sleep: s.Sleep, Patience: 10 * time.Minute,
@@ -327,6 +329,9 @@ func TestFailingAtEveryCall(t *testing.T) {
 			for n := 1; ; n++ {
 				b := newBed(t)
 				d := b.plan(answers())
+				if f == swarmtest.NoAnswer || f == swarmtest.NoAnswerAfter {
+					b.manager.Timeout = 200 * time.Millisecond
+				}
 				b.Fail(n, f)
 				before := b.Count()
 				out := b.start(t.Context(), d)
