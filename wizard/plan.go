@@ -53,6 +53,7 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	Text     string   `json:"text"`
 	Fix      string   `json:"fix,omitempty"`
+	Answer   string   `json:"answer,omitempty"` // name of the answer it is about
 }
 
 // Hazard is something bad that the plan will do or may do. Each is accepted by

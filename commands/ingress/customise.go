@@ -41,7 +41,7 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 	flags := cmd.Flags()
 	o.bindAnswers(flags)
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Show the plan and change nothing")
-	flags.StringVar(&o.plan, "plan", "", "Write the plan to this file for `weft workflow apply`, and change nothing")
+	flags.StringVar(&o.plan, "plan", "", "Write the plan to this `file` for weft workflow apply, and change nothing")
 	o.Bind(flags)
 	_ = cmd.RegisterFlagCompletionFunc("strategy", complete.Words(string(flow.Detach), string(flow.ScaleToZero)))
 	return cmd

@@ -12,6 +12,8 @@ import (
 	"github.com/docker/cli/opts"
 	"github.com/docker/docker/api/types/network"
 	"github.com/spf13/pflag"
+
+	"weft/wizard"
 )
 
 // Options are the flags about addresses. Ranges, gateways and auxiliary
@@ -48,22 +50,25 @@ func (o *Options) BindAddresses(flags *pflag.FlagSet) {
 // Request gives one configuration per subnet, in the order of the flags.
 func (o *Options) Request() (*network.IPAM, error) {
 	if len(o.Subnets) < len(o.Ranges) || len(o.Subnets) < len(o.Gateways) {
-		return nil, errors.New("every ip-range or gateway must have a corresponding subnet")
+		return nil, of("subnet", errors.New("every ip-range or gateway must have a corresponding subnet"))
 	}
 	configs := make([]network.IPAMConfig, 0, len(o.Subnets))
 	for i, subnet := range o.Subnets {
 		for _, other := range o.Subnets[:i] {
 			if overlap, err := overlapping(subnet, other); err != nil {
-				return nil, err
+				return nil, of("subnet", err)
 			} else if overlap {
-				return nil, errors.New("multiple overlapping subnet configuration is not supported")
+				return nil, of("subnet", errors.New("multiple overlapping subnet configuration is not supported"))
 			}
 		}
 		configs = append(configs, network.IPAMConfig{Subnet: subnet, AuxAddress: map[string]string{}})
 	}
-	for _, place := range []func([]network.IPAMConfig) error{o.placeRanges, o.placeGateways, o.placeAuxAddresses} {
-		if err := place(configs); err != nil {
-			return nil, err
+	for _, place := range []struct {
+		flag string
+		in   func([]network.IPAMConfig) error
+	}{{"ip-range", o.placeRanges}, {"gateway", o.placeGateways}, {"aux-address", o.placeAuxAddresses}} {
+		if err := place.in(configs); err != nil {
+			return nil, of(place.flag, err)
 		}
 	}
 	return &network.IPAM{Driver: o.Driver, Config: configs, Options: o.DriverOpts.GetAll()}, nil
@@ -118,6 +123,9 @@ func (o *Options) placeAuxAddresses(configs []network.IPAMConfig) error {
 	}
 	return nil
 }
+
+// of says which flag an error is about.
+func of(flag string, err error) error { return &wizard.AnswerError{Answer: flag, Err: err} }
 
 // home gives the configuration whose subnet contains an address or prefix, nil
 // if none does.

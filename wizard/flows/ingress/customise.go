@@ -90,15 +90,16 @@ func (c *Customise) Plan(ctx context.Context, answers json.RawMessage) (wizard.D
 	if err != nil {
 		return wizard.Draft{}, err
 	}
-	s, err := c.keep(ctx, &w, &opts)
+	s, err := keep(&w, &opts)
 	if err != nil {
 		return wizard.Draft{}, err
 	}
+	c.probe(ctx, &w, s)
 	return c.draft(ctx, &w, &opts, s)
 }
 
 // keep collects what the run will need from the world as it is.
-func (c *Customise) keep(ctx context.Context, w *World, opts *Options) (*saved, error) {
+func keep(w *World, opts *Options) (*saved, error) {
 	s := &saved{Old: w.Ingress, New: opts.renewed(w.Ingress), Nodes: w.Nodes, ToZero: opts.Strategy == ScaleToZero}
 	slices.SortFunc(w.Services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
 	for _, svc := range w.Services {
@@ -114,10 +115,18 @@ func (c *Customise) keep(ctx context.Context, w *World, opts *Options) (*saved, 
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 		k := kept{ID: svc.ID, Name: svc.Name, Spec: svc.Spec, Published: published, Detached: detached, Running: running(w.Tasks, svc.ID)}
-		k.Answered, k.Silent = c.baseline(ctx, w, &svc)
 		s.Services = append(s.Services, k)
 	}
 	return s, nil
+}
+
+// probe finds out which of the ports answer now.
+func (c *Customise) probe(ctx context.Context, w *World, s *saved) {
+	for i := range s.Services {
+		k := &s.Services[i]
+		j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == k.ID })
+		k.Answered, k.Silent = c.baseline(ctx, w, &w.Services[j])
+	}
 }
 
 func running(tasks []Task, service string) int {

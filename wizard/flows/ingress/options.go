@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+
+	"weft/wizard"
 )
 
 // Flow is the kind of workflow, as in plans and journals.
@@ -62,11 +64,11 @@ func ParseOptions(answers json.RawMessage) (Options, error) {
 func (o *Options) check() error {
 	switch {
 	case o.Name != "" && !networkName.MatchString(o.Name):
-		return fmt.Errorf("%q is no name for a network: letters, digits and - _ . between them", o.Name)
+		return wrong("name", "%q is no name for a network: letters, digits and - _ . between them", o.Name)
 	case o.Strategy != Detach && o.Strategy != ScaleToZero:
-		return fmt.Errorf("strategy %q is neither %s nor %s", o.Strategy, Detach, ScaleToZero)
+		return wrong("strategy", "strategy %q is neither %s nor %s", o.Strategy, Detach, ScaleToZero)
 	case o.MTU != 0 && o.Opts[MTUOption] != "" && o.Opts[MTUOption] != strconv.Itoa(o.MTU):
-		return fmt.Errorf("the MTU is given twice: %d, and %s as an option", o.MTU, o.Opts[MTUOption])
+		return wrong("mtu", "the MTU is given twice: %d, and %s as an option", o.MTU, o.Opts[MTUOption])
 	}
 	errs := []error{checkMTU(o.MTU)}
 	for i := range o.Pools {
@@ -79,47 +81,51 @@ func (o *Options) check() error {
 // than a packet's length field can say.
 func checkMTU(mtu int) error {
 	if mtu != 0 && (mtu < 68 || mtu > 65535) {
-		return fmt.Errorf("MTU %d is not between 68 and 65535", mtu)
+		return wrong("mtu", "MTU %d is not between 68 and 65535", mtu)
 	}
 	return nil
 }
 
 func (p *Pool) check() error {
 	if p.Subnet == "" {
-		return errors.New("a gateway, range or auxiliary address needs its subnet: give --subnet")
+		return wrong("subnet", "a gateway, range or auxiliary address needs its subnet: give --subnet")
 	}
 	subnet, err := netip.ParsePrefix(p.Subnet)
 	if err != nil {
-		return fmt.Errorf("invalid subnet %s: it must be in CIDR form, such as 10.11.0.0/16", p.Subnet)
+		return wrong("subnet", "invalid subnet %s: it must be in CIDR form, such as 10.11.0.0/16", p.Subnet)
 	}
 	if subnet != subnet.Masked() {
-		return fmt.Errorf("invalid subnet %s: it should be %s", subnet, subnet.Masked())
+		return wrong("subnet", "invalid subnet %s: it should be %s", subnet, subnet.Masked())
 	}
 	var errs []error
 	if p.IPRange != "" {
 		r, err := netip.ParsePrefix(p.IPRange)
 		if err != nil || r.Bits() < subnet.Bits() || !subnet.Contains(r.Addr()) {
-			errs = append(errs, fmt.Errorf("range %s is not inside subnet %s", p.IPRange, subnet))
+			errs = append(errs, wrong("ip-range", "range %s is not inside subnet %s", p.IPRange, subnet))
 		}
 	}
 	if p.Gateway != "" {
-		errs = append(errs, inside("gateway", p.Gateway, subnet))
+		errs = append(errs, inside("gateway", "gateway", p.Gateway, subnet))
 	}
 	for name, addr := range p.AuxAddress {
-		errs = append(errs, inside("auxiliary address "+name, addr, subnet))
+		errs = append(errs, inside("aux-address", "auxiliary address "+name, addr, subnet))
 	}
 	return errors.Join(errs...)
 }
 
-func inside(what, addr string, subnet netip.Prefix) error {
+func inside(answer, what, addr string, subnet netip.Prefix) error {
 	a, err := netip.ParseAddr(addr)
 	if err != nil || !subnet.Contains(a) {
-		return fmt.Errorf("%s %s is not inside subnet %s", what, addr, subnet)
+		return wrong(answer, "%s %s is not inside subnet %s", what, addr, subnet)
 	}
 	if a == subnet.Addr() && subnet.Bits() < subnet.Addr().BitLen()-1 {
-		return fmt.Errorf("%s %s is the address of subnet %s itself", what, addr, subnet)
+		return wrong(answer, "%s %s is the address of subnet %s itself", what, addr, subnet)
 	}
 	return nil
+}
+
+func wrong(answer, format string, args ...any) error {
+	return &wizard.AnswerError{Answer: answer, Err: fmt.Errorf(format, args...)}
 }
 
 // renewed gives the spec of the network that replaces old, which may be nil.

@@ -68,7 +68,7 @@ func checkVersions(w *World, _ *saved) []wizard.Finding {
 
 func checkName(w *World, s *saved) []wizard.Finding {
 	if slices.Contains(w.Names, s.New.Name) {
-		return []wizard.Finding{blocks("name-taken", "choose another --name", "there is a network %s already", s.New.Name)}
+		return about("name", blocks("name-taken", "choose another --name", "there is a network %s already", s.New.Name))
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func checkSubnets(w *World, s *saved) []wizard.Finding {
 			}
 		}
 	}
-	return list
+	return about("subnet", list...)
 }
 
 // checkRoom counts the addresses needed: one per node, one per service as
@@ -118,8 +118,8 @@ func checkRoom(w *World, s *saved) []wizard.Finding {
 	if !known || room >= float64(need) {
 		return nil
 	}
-	return []wizard.Finding{blocks("subnet-too-small", "choose a larger --subnet or --ip-range",
-		"the new network has room for %.0f addresses; %d nodes, %d services and their tasks during an update need %d", max(room, 0), len(w.Nodes), len(s.Services), need)}
+	return about("subnet", blocks("subnet-too-small", "choose a larger --subnet or --ip-range",
+		"the new network has room for %.0f addresses; %d nodes, %d services and their tasks during an update need %d", max(room, 0), len(w.Nodes), len(s.Services), need))
 }
 
 func checkMTUs(w *World, s *saved) []wizard.Finding {
@@ -127,8 +127,8 @@ func checkMTUs(w *World, s *saved) []wizard.Finding {
 	if w.Underlay == 0 || mtu <= w.Underlay-overheadBytes {
 		return nil
 	}
-	return []wizard.Finding{blocks("mtu-too-large", fmt.Sprintf("give --mtu %d or less", w.Underlay-overheadBytes),
-		"MTU %d does not fit: the network between the nodes carries %d, and VXLAN takes %d of it", mtu, w.Underlay, overheadBytes)}
+	return about("mtu", blocks("mtu-too-large", fmt.Sprintf("give --mtu %d or less", w.Underlay-overheadBytes),
+		"MTU %d does not fit: the network between the nodes carries %d, and VXLAN takes %d of it", mtu, w.Underlay, overheadBytes))
 }
 
 func checkServices(w *World, s *saved) []wizard.Finding {
@@ -147,6 +147,14 @@ func checkServices(w *World, s *saved) []wizard.Finding {
 		case "paused", "rollback_paused":
 			list = append(list, blocks("update-paused", "mend the service, or roll it back, first", "the update of service %s is paused: %s", svc.Name, svc.Message))
 		}
+	}
+	return list
+}
+
+// about says which answer findings are about.
+func about(answer string, list ...wizard.Finding) []wizard.Finding {
+	for i := range list {
+		list[i].Answer = answer
 	}
 	return list
 }
