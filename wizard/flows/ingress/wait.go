@@ -25,6 +25,9 @@ const (
 // each other (SwarmKit's dispatcher, 5 s).
 const settle = 10 * time.Second
 
+// touchEvery is how long a node that was touched gets to join a network.
+const touchEvery = 10 * time.Second
+
 // until waits for done, which gives what is still missing.
 func (c *Customise) until(ctx context.Context, what string, done func(context.Context) (missing []string, err error), log *wizard.Log) error {
 	end := c.Now().Add(c.Patience)
@@ -147,9 +150,10 @@ func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) 
 // joined waits until every node that is up has joined the ingress network. A
 // node gets its place in a new one with the next event of its own or of one of
 // its tasks (SwarmKit's allocator), for which an idle node may wait for ever: so
-// each is touched once.
+// each is touched. A node that has failed to join, because it was still busy
+// with the old network, tries again when it is touched again.
 func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
-	touched := map[string]bool{}
+	touched := map[string]time.Time{}
 	return c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]string, error) {
 		now, err := c.Observer.Ingress(ctx)
 		if err != nil {
@@ -168,11 +172,11 @@ func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Lo
 				continue
 			}
 			missing = append(missing, n.Hostname+" is not in it yet")
-			if !touched[n.ID] {
+			if now := c.Now(); now.Sub(touched[n.ID]) >= touchEvery {
 				if err := c.Changer.TouchNode(ctx, n.ID); err != nil {
 					return nil, fmt.Errorf("touch node %s: %w", n.Hostname, err)
 				}
-				touched[n.ID] = true
+				touched[n.ID] = now
 			}
 		}
 		return missing, nil
