@@ -102,3 +102,14 @@ func (r *Run) note(data json.RawMessage) error {
 
 // Open says whether there is something to resume, roll back or abort.
 func (r *Run) Open() bool { return r.Result == ResultOpen }
+
+// InForce counts the steps that are done and not undone.
+func (r *Run) InForce() int {
+	n := 0
+	for _, step := range r.Plan.Steps {
+		if r.Phases[step.ID] == Ended {
+			n++
+		}
+	}
+	return n
+}

@@ -1,6 +1,7 @@
 package cmdenv
 
 import (
+	"bufio"
 	"io"
 	"log/slog"
 	"os"
@@ -33,6 +34,7 @@ type Env struct {
 	mu     sync.Mutex // guards what follows
 	conn   *connection
 	config *Config
+	lines  *bufio.Reader // In, once something was asked
 }
 
 // Sockets are paths of unix sockets, in the order they are tried.

@@ -122,6 +122,21 @@ func (o *options) tlsOptions() *tlsconfig.Options {
 	return &files
 }
 
+// Invocation gives the words by which another command of this program speaks
+// to the same engine: its name and the connection flags that were given.
+func (e *Env) Invocation() []string {
+	words := []string{Program}
+	if e.opts.flags == nil {
+		return words
+	}
+	for _, name := range []string{"host", "context", "engine", "config", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey"} {
+		if e.opts.changed(name) {
+			words = append(words, "--"+name+"="+e.opts.flags.Lookup(name).Value.String())
+		}
+	}
+	return words
+}
+
 func (o *options) changed(flag string) bool { return o.flags != nil && o.flags.Changed(flag) }
 
 func missing(path string) bool {

@@ -3,6 +3,7 @@ package cmdenv
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,6 +16,9 @@ import (
 // context ends it with the context's cause.
 func (e *Env) Confirm(ctx context.Context, question string) (bool, error) {
 	answer, err := e.Ask(ctx, question+" [y/N] ")
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
 	return strings.EqualFold(answer, "y"), err
 }
 
@@ -23,7 +27,7 @@ func (e *Env) Confirm(ctx context.Context, question string) (bool, error) {
 func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	tty := TerminalOf(e.In)
 	if !tty.IsTTY {
-		return e.Ask(ctx, question)
+		return e.askSecret(ctx, question)
 	}
 	state, err := term.SaveState(tty.FD)
 	if err != nil {
@@ -32,7 +36,7 @@ func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	if err := term.DisableEcho(tty.FD, state); err != nil {
 		return "", fmt.Errorf("hide input: %w", err)
 	}
-	answer, err := e.Ask(ctx, question)
+	answer, err := e.askSecret(ctx, question)
 	if restoreErr := term.RestoreTerminal(tty.FD, state); err == nil && restoreErr != nil {
 		err = fmt.Errorf("restore terminal: %w", restoreErr)
 	}
@@ -40,8 +44,17 @@ func (e *Env) ReadSecret(ctx context.Context, question string) (string, error) {
 	return answer, err
 }
 
-// Ask asks question on Out and reads a line of In. A cancelled context ends it
-// with the context's cause.
+// askSecret takes the end of the input for an empty secret.
+func (e *Env) askSecret(ctx context.Context, question string) (string, error) {
+	answer, err := e.Ask(ctx, question)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return answer, err
+}
+
+// Ask asks question on Out and reads a line of In. At the end of the input it
+// returns io.EOF. A cancelled context ends it with the context's cause.
 //
 // It reads in a goroutine of its own, because a read of a terminal cannot be
 // interrupted; it ends with the read, at the latest with the process.
@@ -49,17 +62,29 @@ func (e *Env) Ask(ctx context.Context, question string) (string, error) {
 	if _, err := io.WriteString(e.Out, question); err != nil {
 		return "", fmt.Errorf("ask: %w", err)
 	}
-	line := make(chan string, 1)
+	e.mu.Lock()
+	if e.lines == nil {
+		e.lines = bufio.NewReader(e.In)
+	}
+	lines := e.lines
+	e.mu.Unlock()
+	type read struct {
+		text string
+		err  error
+	}
+	line := make(chan read, 1)
 	go func() {
-		scanner := bufio.NewScanner(e.In)
-		scanner.Scan()
-		line <- strings.TrimSpace(scanner.Text())
+		text, err := lines.ReadString('\n')
+		line <- read{text, err}
 	}()
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(e.Out)
 		return "", context.Cause(ctx)
-	case answer := <-line:
-		return answer, nil
+	case r := <-line:
+		if r.text == "" && r.err != nil {
+			return "", fmt.Errorf("read the answer: %w", r.err)
+		}
+		return strings.TrimSpace(r.text), nil
 	}
 }

@@ -34,6 +34,9 @@ type Options struct {
 	TakeOver string
 	Contexts []string // NODE=CONTEXT
 	Patience time.Duration
+	Plain    bool // ask line by line
+
+	given []string // those flags that say how, and not what, as words
 }
 
 // Bind adds the flags.
@@ -134,8 +137,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// runner gives a runner for a flow.
-func (s *Session) runner(flow wizard.Flow) *wizard.Runner {
+// runner gives a runner for a flow that tells what happens to report.
+func (s *Session) runner(flow wizard.Flow, report func(wizard.Event)) *wizard.Runner {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -146,6 +149,6 @@ func (s *Session) runner(flow wizard.Flow) *wizard.Runner {
 	}
 	return &wizard.Runner{
 		Flow: flow, Lock: s.Lock, Store: s.Store, Host: host, User: name,
-		Report: s.report, Sleep: sleep, Stay: s.Opts.Stay,
+		Report: report, Sleep: sleep, Stay: s.Opts.Stay,
 	}
 }

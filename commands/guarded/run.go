@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"weft/commands/cmdenv"
@@ -22,7 +23,7 @@ func (s *Session) Carry(ctx context.Context, flow wizard.Flow, d wizard.Draft) e
 	if err := s.agree(ctx, &d.Plan); err != nil {
 		return err
 	}
-	out, err := s.runner(flow).Start(ctx, d)
+	out, err := s.runner(flow, s.report).Start(ctx, d)
 	return s.end(ctx, out, err)
 }
 
@@ -38,7 +39,7 @@ func Refusal(p *wizard.Plan) error {
 // already.
 func (s *Session) agree(ctx context.Context, p *wizard.Plan) error {
 	open := p.Unaccepted(s.Opts.Accept)
-	if !s.Env.Interactive() || s.Opts.JSON {
+	if s.Opts.JSON || !s.Opts.Plain && !s.Env.Interactive() {
 		if len(open) > 0 {
 			return declined("not accepted: %s; nothing was changed", "--accept="+names(open))
 		}
@@ -74,6 +75,9 @@ func (s *Session) accept(ctx context.Context, h wizard.Hazard) (bool, error) {
 		return s.Env.Confirm(ctx, h.Text+". Accept?")
 	}
 	answer, err := s.Env.Ask(ctx, fmt.Sprintf("%s.\nType %s to accept: ", h.Text, h.Word))
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
 	return answer == h.Word, err
 }
 
@@ -105,19 +109,24 @@ func (s *Session) Abort(ctx context.Context, id string) error {
 }
 
 func (s *Session) again(ctx context.Context, id string, do func(*wizard.Runner, context.Context, string) (wizard.Outcome, error)) error {
+	out, err := s.takeUp(ctx, id, s.report, do)
+	return s.end(ctx, out, err)
+}
+
+// takeUp has a runner work on an open run of this cluster.
+func (s *Session) takeUp(ctx context.Context, id string, report func(wizard.Event), do func(*wizard.Runner, context.Context, string) (wizard.Outcome, error)) (wizard.Outcome, error) {
 	run, err := s.Store.Load(id)
 	if err != nil {
-		return err
+		return wizard.Outcome{}, err
 	}
 	flow, err := s.Flow(run.Plan.Flow)
 	if err != nil {
-		return err
+		return wizard.Outcome{}, err
 	}
 	if err := s.sameCluster(ctx, &run.Plan); err != nil {
-		return err
+		return wizard.Outcome{}, err
 	}
-	out, err := do(s.runner(flow), ctx, id)
-	return s.end(ctx, out, err)
+	return do(s.runner(flow, report), ctx, id)
 }
 
 // sameCluster refuses to apply what was planned for another swarm.

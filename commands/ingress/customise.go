@@ -33,9 +33,15 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 		Aliases: []string{"customize"},
 		Short:   "Replace the ingress network, with a plan, checks and a way back",
 		Long: "Replace the ingress network by one with other addresses, options or name. What no flag\n" +
-			"names stays as it is. The plan is shown first; nothing is changed until it is agreed to.",
-		Args:              cmdenv.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return runCustomise(cmd.Context(), env, o) },
+			"names stays as it is. The plan is shown first; nothing is changed until it is agreed to.\n\n" +
+			"On a terminal and without flags a wizard asks for all this.",
+		Args: cmdenv.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Leads(env, cmd.Flags()) {
+				return leadCustomise(cmd.Context(), env, o)
+			}
+			return runCustomise(cmd.Context(), env, o)
+		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
@@ -43,6 +49,7 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "Show the plan and change nothing")
 	flags.StringVar(&o.plan, "plan", "", "Write the plan to this `file` for weft workflow apply, and change nothing")
 	o.Bind(flags)
+	o.BindLead(flags)
 	_ = cmd.RegisterFlagCompletionFunc("strategy", complete.Words(string(flow.Detach), string(flow.ScaleToZero)))
 	return cmd
 }

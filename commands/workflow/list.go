@@ -28,7 +28,7 @@ func newList(env *cmdenv.Env) *cobra.Command {
 			runs, damaged := guarded.Store(env).Runs()
 			var rows []row
 			for _, r := range runs {
-				rows = append(rows, row{r.ID, r.Plan.Flow, status(&r), render.Ago(env.Now(), r.Started) + " ago", progress(&r)})
+				rows = append(rows, row{r.ID, r.Plan.Flow, status(&r), render.Ago(env.Now(), r.Started) + " ago", fmt.Sprintf("%d/%d", r.InForce(), len(r.Plan.Steps))})
 			}
 			list := render.List[row]{
 				Headers: render.Headers{"ID": "RUN", "Workflow": "WORKFLOW", "Status": "STATUS", "Started": "STARTED", "Step": "STEPS"},
@@ -51,15 +51,4 @@ func status(r *wizard.Run) string {
 		return "open, going back"
 	}
 	return string(r.Result)
-}
-
-// progress says how many of the steps are in force.
-func progress(r *wizard.Run) string {
-	n := 0
-	for _, step := range r.Plan.Steps {
-		if r.Phases[step.ID] == wizard.Ended {
-			n++
-		}
-	}
-	return fmt.Sprintf("%d/%d", n, len(r.Plan.Steps))
 }

@@ -5,7 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
+
+	"weft/wizard"
 )
 
 // CommandLine gives the weft command that asks for these options.
@@ -13,7 +14,7 @@ func CommandLine(o Options) string {
 	words := []string{"weft", "ingress", "customise"}
 	flag := func(name, value string) {
 		if value != "" {
-			words = append(words, "--"+name, quote(value))
+			words = append(words, "--"+name, value)
 		}
 	}
 	flag("name", o.Name)
@@ -33,7 +34,7 @@ func CommandLine(o Options) string {
 	if o.Strategy != Detach {
 		flag("strategy", string(o.Strategy))
 	}
-	return strings.Join(words, " ")
+	return wizard.CommandLine(words...)
 }
 
 func boolean(name string, value *bool) []string {
@@ -47,15 +48,4 @@ func pairs(name string, m map[string]string, flag func(name, value string)) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		flag(name, key+"="+m[key])
 	}
-}
-
-// quote makes one word of text for a POSIX shell.
-func quote(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@,+%", r)
-	}
-	if strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

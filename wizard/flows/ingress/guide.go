@@ -28,10 +28,10 @@ func (c *Customise) Look(ctx context.Context) (wizard.View, error) {
 func (v *view) Present() map[string]string {
 	now := v.world.Ingress
 	if now == nil {
-		return map[string]string{"name": "ingress", "subnet": "of the default pool", "ipv4": "yes", "ipv6": "no"}
+		return map[string]string{"name": "ingress", "subnet": "of the default pool", "ipv4": "true", "ipv6": "false"}
 	}
 	spec := now.again()
-	out := map[string]string{"name": spec.Name, "ipv4": yesNo(spec.EnableIPv4 == nil || *spec.EnableIPv4), "ipv6": yesNo(spec.EnableIPv6)}
+	out := map[string]string{"name": spec.Name, "ipv4": strconv.FormatBool(spec.EnableIPv4 == nil || *spec.EnableIPv4), "ipv6": strconv.FormatBool(spec.EnableIPv6)}
 	join := func(name, value string) {
 		if value != "" {
 			out[name] = strings.TrimPrefix(out[name]+", "+value, ", ")
@@ -71,11 +71,4 @@ func words(m map[string]string) string {
 		list = append(list, fmt.Sprintf("%s=%s", key, m[key]))
 	}
 	return strings.Join(list, ", ")
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }
