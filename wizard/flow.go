@@ -3,6 +3,7 @@ package wizard
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 )
 
 // Flow is a kind of workflow, bound to the cluster it changes.
@@ -65,5 +66,6 @@ type Holder struct {
 type HeldError struct{ By Holder }
 
 func (e *HeldError) Error() string {
-	return "the cluster is locked by run " + e.By.Run + " (" + e.By.Flow + "), started by " + e.By.User + " on " + e.By.Host + " at " + e.By.Since
+	return fmt.Sprintf("the cluster is locked by run %[1]s (%s), started by %s on %s at %s; if that run has died for good, take its lock with --take-over %[1]s",
+		e.By.Run, e.By.Flow, e.By.User, e.By.Host, e.By.Since)
 }

@@ -29,7 +29,7 @@ func newHazards(d *desk, draft wizard.Draft, at int) page {
 	if at >= len(draft.Plan.Hazards) {
 		return confirm{desk: d, draft: draft}
 	}
-	in := textinput.New()
+	in := newInput("")
 	in.Focus()
 	return hazard{desk: d, draft: draft, at: at, input: in}
 }
@@ -123,7 +123,7 @@ func (c confirm) update(msg tea.Msg) (page, tea.Cmd) {
 		start := func(ctx context.Context, report Report) (wizard.Outcome, error) {
 			return c.task.Driver.Start(ctx, d, report)
 		}
-		return newProgress(c.desk, d.Plan, ""), tea.Batch(c.begin(start), tick())
+		return newProgress(c.desk, d.Plan, ""), tea.Batch(c.begin(start), c.tick())
 	case key.Matches(pressed, c.keys.No):
 		return c, tea.Quit
 	case key.Matches(pressed, c.keys.Back):
@@ -140,13 +140,16 @@ func (c confirm) view() []string {
 	p := &c.draft.Plan
 	lines := append([]string{""}, widget.Wrap(p.Title, width, 2)...)
 	lines = append(lines, "", fmt.Sprintf("%d steps. Each is written down before it is taken: if one fails, what was", len(p.Steps)), "done is taken back; if weft is cut off, it can be resumed or rolled back.", "")
-	if len(p.Hazards) > 0 {
-		lines = append(lines, "Accepted:")
-	}
-	for _, h := range p.Hazards {
+	for i, h := range p.Hazards {
+		if i == 0 {
+			lines = append(lines, "Accepted:")
+		}
 		lines = append(lines, widget.Wrap("  "+c.theme.Glyphs.Warns+" "+h.Name+": "+h.Text, width, 4)...)
+		if i == len(p.Hazards)-1 {
+			lines = append(lines, "")
+		}
 	}
-	lines = append(lines, "", c.theme.Strong.Render("Carry out this plan?")+" Nothing has been changed so far.")
+	lines = append(lines, c.theme.Strong.Render("Carry out this plan?")+" Nothing has been changed so far.")
 	return lines[max(0, len(lines)-height):]
 }
 

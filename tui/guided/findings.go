@@ -65,10 +65,18 @@ func (f findings) page(width int) []string {
 
 func (f findings) command() string { return f.task.Driver.Carry(words(&f.draft.Plan) + " --dry-run") }
 
+// onward says what comes after the findings.
+func (f findings) onward() string {
+	if len(f.draft.Plan.Hazards) > 0 {
+		return "hazards"
+	}
+	return "confirm"
+}
+
 func (f findings) help() []key.Binding {
-	keys := []key.Binding{theme.Does(f.keys.Up, "up/down scroll")}
+	keys := []key.Binding{f.keys.Scroll}
 	if !f.blocked() {
-		keys = append(keys, theme.Does(f.keys.Forward, "accept the hazards"))
+		keys = append(keys, theme.Does(f.keys.Forward, f.onward()))
 	}
 	return append(keys, theme.Does(f.keys.Again, "check again"), f.keys.Back, f.keys.Quit)
 }

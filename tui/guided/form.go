@@ -40,10 +40,7 @@ type planned struct {
 func newForm(d *desk, present Values) form {
 	f := form{desk: d, present: present}
 	for _, field := range d.task.Fields {
-		in := textinput.New()
-		in.SetValue(d.answers[field.Name])
-		in.CursorEnd()
-		f.inputs = append(f.inputs, in)
+		f.inputs = append(f.inputs, newInput(d.answers[field.Name]))
 	}
 	f.inputs[0].Focus()
 	f.trial = d.task.Driver.Try(d.answers)

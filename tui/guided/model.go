@@ -31,6 +31,7 @@ type desk struct {
 	task  Task
 	theme theme.Theme
 	keys  theme.Keys
+	tick  func() tea.Cmd // gives a ticked now and then
 
 	width, height int // of the screen
 
@@ -74,7 +75,7 @@ const (
 
 // New gives the model for a task. What it starts ends with ctx.
 func New(ctx context.Context, task Task, t theme.Theme) Model {
-	d := &desk{ctx: ctx, task: task, theme: t, keys: theme.NewKeys(), answers: Values{}}
+	d := &desk{ctx: ctx, task: task, theme: t, keys: theme.NewKeys(), tick: everySecond, answers: Values{}}
 	return Model{desk: d, page: newStart(d)}
 }
 

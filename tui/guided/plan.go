@@ -77,7 +77,7 @@ func (p plan) section(title string, list []string, width int) []string {
 func (p plan) command() string { return p.task.Driver.Carry(words(&p.draft.Plan) + " --dry-run") }
 
 func (p plan) help() []key.Binding {
-	keys := []key.Binding{theme.Does(p.keys.Up, "up/down scroll"), theme.Does(p.keys.Forward, "findings")}
+	keys := []key.Binding{p.keys.Scroll, theme.Does(p.keys.Forward, "findings")}
 	if len(p.task.Fields) > 0 {
 		keys = append(keys, theme.Does(p.keys.Back, "change the answers"))
 	}

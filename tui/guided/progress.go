@@ -24,6 +24,8 @@ type progress struct {
 	steps map[string]stepState
 	at    string // ID of the step that is going on
 	back  bool
+	why   string    // it goes back
+	began time.Time // by the first event
 	now   time.Time // by the last event or tick
 
 	detail []subject // of the step that is going on
@@ -48,8 +50,10 @@ type subject struct{ name, text string }
 // ticked says that time goes on.
 type ticked time.Time
 
-// tick is a command.
-func tick() tea.Cmd { return tea.Tick(time.Second, func(t time.Time) tea.Msg { return ticked(t) }) }
+// everySecond is a command.
+func everySecond() tea.Cmd {
+	return tea.Tick(time.Second, func(t time.Time) tea.Msg { return ticked(t) })
+}
 
 func newProgress(d *desk, plan wizard.Plan, verb string) progress {
 	return progress{desk: d, plan: plan, verb: verb, steps: map[string]stepState{}, back: verb == "rollback", follow: true}
@@ -79,7 +83,7 @@ func (p progress) update(msg tea.Msg) (page, tea.Cmd) {
 		if now := time.Time(msg); now.After(p.now) && !p.now.IsZero() {
 			p.now = now
 		}
-		return p, tick()
+		return p, p.tick()
 	case tea.KeyMsg:
 		return p.press(msg)
 	}
@@ -89,6 +93,9 @@ func (p progress) update(msg tea.Msg) (page, tea.Cmd) {
 // happen takes in an event.
 func (p progress) happen(e wizard.Event) progress {
 	p.run, p.now = e.Run, e.Time
+	if p.began.IsZero() {
+		p.began = e.Time
+	}
 	steps := map[string]stepState{}
 	for id, state := range p.steps {
 		steps[id] = state
@@ -110,7 +117,7 @@ func (p progress) happen(e wizard.Event) progress {
 	case wizard.StepRetry:
 		p.detail = told(p.detail, "", "again, after: "+e.Text)
 	case wizard.GoesBack:
-		p.back = true
+		p.back, p.why = true, e.Text
 	case wizard.Notes:
 		p.notes = append(slices.Clip(p.notes), wizard.Note{Subject: e.Subject, Text: e.Text})
 	case wizard.Progresses:
@@ -194,6 +201,9 @@ func (p progress) view() []string {
 // list gives the steps, and the line on which the present one is.
 func (p progress) list(width int) (lines []string, at pager) {
 	lines = append(lines, "")
+	if p.back {
+		lines = append(append(lines, p.goingBack(width)...), "")
+	}
 	for _, step := range p.plan.Steps {
 		if step.ID == p.at {
 			at = pager(len(lines))
@@ -201,6 +211,18 @@ func (p progress) list(width int) (lines []string, at pager) {
 		lines = append(lines, p.step(step, width)...)
 	}
 	return lines, at
+}
+
+func (p progress) goingBack(width int) []string {
+	text := p.theme.Glyphs.Undone + " Rolling back"
+	if p.why != "" {
+		text += ": " + p.why
+	}
+	lines := widget.Wrap(text, width, 2)
+	for i := range lines {
+		lines[i] = p.theme.Warn.Render(lines[i])
+	}
+	return lines
 }
 
 func (p progress) step(step wizard.Planned, width int) []string {
@@ -250,6 +272,10 @@ func (p progress) spent(s stepState) string {
 		end = p.now
 	}
 	d := max(0, end.Sub(s.since))
+	return duration(d)
+}
+
+func duration(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
@@ -285,5 +311,5 @@ func (p progress) help() []key.Binding {
 		}
 		return append(keys, theme.Does(p.keys.Back, "go on"))
 	}
-	return []key.Binding{theme.Does(p.keys.Up, "up/down scroll"), theme.Does(p.keys.Back, "follow"), theme.Does(p.keys.Quit, "stop"+p.theme.Glyphs.Ellipsis)}
+	return []key.Binding{p.keys.Scroll, theme.Does(p.keys.Back, "follow"), theme.Does(p.keys.Quit, "stop"+p.theme.Glyphs.Ellipsis)}
 }

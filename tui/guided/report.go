@@ -61,6 +61,9 @@ func (r report) view() []string {
 
 func (r report) page(width int) []string {
 	lines := append([]string{""}, r.headline(width)...)
+	if !r.of.began.IsZero() {
+		lines = append(lines, r.theme.Faint.Render("  It took "+duration(r.of.now.Sub(r.of.began))+"."))
+	}
 	notes := r.ended.outcome.Notes
 	if len(notes) > 0 {
 		lines = append(lines, "", r.theme.Strong.Render("Report"))
@@ -126,5 +129,5 @@ func (r report) help() []key.Binding {
 	if r.open() {
 		keys = append([]key.Binding{r.keys.Resume, r.keys.Rollback}, keys...)
 	}
-	return append(keys, theme.Does(r.keys.Up, "up/down scroll"))
+	return append(keys, r.keys.Scroll)
 }

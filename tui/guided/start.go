@@ -147,7 +147,7 @@ func goOn(d *desk, run *wizard.Run, verb string) (page, tea.Cmd) {
 	}
 	page := newProgress(d, run.Plan, verb)
 	page.take(run)
-	return page, tea.Batch(d.begin(func(ctx context.Context, report Report) (wizard.Outcome, error) { return do(ctx, run.ID, report) }), tick())
+	return page, tea.Batch(d.begin(func(ctx context.Context, report Report) (wizard.Outcome, error) { return do(ctx, run.ID, report) }), d.tick())
 }
 
 func (r runs) view() []string {
@@ -162,14 +162,14 @@ func (r runs) view() []string {
 		if run.Back {
 			way = "going back"
 		}
-		lines = append(lines, mark+r.theme.Strong.Render(run.ID)+"  "+run.Plan.Flow+", begun "+run.Started.UTC().Format(time.DateTime)+" UTC, "+way)
+		lines = append(lines, mark+r.theme.Strong.Render(run.ID)+"  "+run.Plan.Flow+", "+way)
 	}
 	run := r.list[r.at]
 	lines = append(append(lines, ""), widget.Wrap(run.Plan.Title, width, 2)...)
 	if run.Reason != "" {
 		lines = append(lines, widget.Wrap("It stopped: "+run.Reason, width, 2)...)
 	}
-	lines = append(lines, fmt.Sprintf("%d of %d steps are done.", run.InForce(), len(run.Plan.Steps)), "")
+	lines = append(lines, fmt.Sprintf("Begun %s UTC; %d of %d steps are done.", run.Started.UTC().Format(time.DateTime), run.InForce(), len(run.Plan.Steps)), "")
 	lines = append(lines, widget.Wrap("Resume goes on where it stopped. Rolling back brings back what was before. While it is open, another workflow can't change this swarm.", width, 0)...)
 	seen, _ := widget.Window(lines, 0, height)
 	return seen
@@ -186,7 +186,7 @@ func (r runs) command() string {
 func (r runs) help() []key.Binding {
 	keys := []key.Binding{r.keys.Resume, r.keys.Rollback, theme.Does(r.keys.New, "begin another"), r.keys.Quit}
 	if len(r.list) > 1 {
-		keys = append([]key.Binding{theme.Does(r.keys.Up, "up/down choose")}, keys...)
+		keys = append([]key.Binding{theme.Does(r.keys.Scroll, "choose")}, keys...)
 	}
 	return keys
 }

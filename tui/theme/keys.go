@@ -8,6 +8,7 @@ type Keys struct {
 
 	Next, Previous, Left, Right  key.Binding
 	Up, Down, PageUp, PageDown   key.Binding
+	Scroll                       key.Binding // Up and Down as help shows them
 	Again, Resume, Rollback, New key.Binding
 	Stop                         key.Binding
 }
@@ -31,6 +32,7 @@ func NewKeys() Keys {
 		Down:     bind("down", "down", "down", "j"),
 		PageUp:   bind("pgup", "page up", "pgup"),
 		PageDown: bind("pgdn", "page down", "pgdown", " "),
+		Scroll:   bind("up/down", "scroll"),
 		Again:    bind("a", "look again", "a"),
 		Resume:   bind("r", "resume", "r"),
 		Rollback: bind("b", "roll back", "b"),
