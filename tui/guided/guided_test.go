@@ -24,6 +24,7 @@ type puppet struct {
 	present Values
 	draft   wizard.Draft
 	failed  error // of Open, Look and Plan
+	colour  bool
 	script  func(ctx context.Context, report Report) (wizard.Outcome, error)
 	asked   []string // what was called
 }
@@ -165,7 +166,7 @@ func open(t *testing.T, width, height int, p *puppet) *screen {
 	}
 	p.present = Values{"name": "ingress", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "ipv6": "false"}
 	task := Task{Title: "Replace the ingress network", Fields: fields(), Driver: p}
-	m := New(t.Context(), task, theme.Fixed(false, true))
+	m := New(t.Context(), task, theme.Fixed(p.colour, true))
 	m.tick = func() tea.Cmd { return nil }
 	s := &screen{tuitest.New(t, m, width, height), p, m.desk}
 	t.Cleanup(func() { m.Finish() })
@@ -223,8 +224,13 @@ func scenes() map[string]func(*screen) {
 			s.agree(len(half()))
 			s.Hit("ctrl+c")
 		},
-		"run-failing":     func(s *screen) { s.failing(); s.hear(4) },
-		"report-open":     func(s *screen) { s.script = play(half(), untilStopped); s.agree(len(half())); s.Hit("ctrl+c"); s.Press("s") },
+		"run-failing": func(s *screen) { s.failing(); s.hear(4) },
+		"report-open": func(s *screen) {
+			s.script = play(half(), untilStopped)
+			s.agree(len(half()))
+			s.Hit("ctrl+c")
+			s.Press("s")
+		},
 		"report-back":     func(s *screen) { s.failing(); s.Settle() },
 		"report-done":     func(s *screen) { s.script = play(half(), done); s.agree(0); s.Settle() },
 		"report-declined": func(s *screen) { s.script = play(nil, refused); s.agree(0); s.Settle() },
@@ -263,9 +269,21 @@ func TestFrames(t *testing.T) {
 				lead(s)
 				frame := s.Frame()
 				checkSize(t, frame, size.width, size.height)
-				tuitest.Golden(t, *update, t.Name()[len("TestFrames/"):]+".golden", frame)
+				tuitest.Golden(t, *update, "testdata/"+t.Name()[len("TestFrames/"):]+".golden", frame)
 			})
 		}
+	}
+}
+
+// TestPictures keeps the pictures of the docs equal to what the pages look
+// like.
+func TestPictures(t *testing.T) {
+	for _, name := range []string{"form-wrong", "plan", "hazard-word", "run", "run-failing", "report-done"} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, 80, 24, &puppet{colour: true})
+			scenes()[name](s)
+			tuitest.Golden(t, *update, "../../docs/pictures/wizard-"+name+".svg", tuitest.SVG(s.View(), 80, 24))
+		})
 	}
 }
 
@@ -289,14 +307,14 @@ func TestOpenRunsFrames(t *testing.T) {
 	back := run
 	back.ID, back.Back = "20261122-080000-0001", true
 	s := open(t, 80, 24, &puppet{runs: []wizard.Run{back, run}})
-	tuitest.Golden(t, *update, "80x24/runs.golden", s.Frame())
+	tuitest.Golden(t, *update, "testdata/80x24/runs.golden", s.Frame())
 	s.Press("down")
 	s.script = play(nil, done)
 	s.Press("r")
 	if got := strings.Join(s.asked, ", "); got != "resume "+runID {
 		t.Errorf("r on the second run asked for: %s", got)
 	}
-	tuitest.Golden(t, *update, "80x24/runs-resumed.golden", s.Frame())
+	tuitest.Golden(t, *update, "testdata/80x24/runs-resumed.golden", s.Frame())
 }
 
 func TestFindingsFrame(t *testing.T) {
@@ -307,7 +325,7 @@ func TestFindingsFrame(t *testing.T) {
 	}
 	s := open(t, 80, 24, &puppet{draft: wizard.Draft{Plan: p}})
 	s.Press("enter", "enter")
-	tuitest.Golden(t, *update, "80x24/findings-blocked.golden", s.Frame())
+	tuitest.Golden(t, *update, "testdata/80x24/findings-blocked.golden", s.Frame())
 	s.Press("enter")
 	if !strings.Contains(s.Frame(), "[Findings]") {
 		t.Errorf("a blocked plan can be gone on with:\n%s", s.Frame())
@@ -333,7 +351,7 @@ func TestWithoutUnicode(t *testing.T) {
 			t.Errorf("%q is not ASCII in:\n%s", r, s.Frame())
 		}
 	}
-	tuitest.Golden(t, *update, "80x24/run-ascii.golden", s.Frame())
+	tuitest.Golden(t, *update, "testdata/80x24/run-ascii.golden", s.Frame())
 }
 
 func TestTooSmall(t *testing.T) {

@@ -57,7 +57,7 @@ func TestLeaving(t *testing.T) {
 
 func TestTrouble(t *testing.T) {
 	s := open(t, 80, 24, &puppet{failed: errors.New("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")})
-	if got := s.Frame(); !strings.Contains(got, "Is the docker daemon running?") || !strings.Contains(got, "a look again") {
+	if got := s.Frame(); !strings.Contains(got, "docker daemon running?") || !strings.Contains(got, "a look again") {
 		t.Errorf("frame:\n%s", got)
 	}
 	s.failed = nil

@@ -128,10 +128,9 @@ func Trim(frame string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// Golden compares text with the file testdata/name, or writes it there.
-func Golden(tb testing.TB, update bool, name, text string) {
+// Golden compares text with the file at path, or writes it there.
+func Golden(tb testing.TB, update bool, path, text string) {
 	tb.Helper()
-	path := filepath.Join("testdata", name)
 	if update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			tb.Fatal(err)
