@@ -35,15 +35,18 @@ const dialTimeout = 2 * time.Second
 
 // Dialer finds out whether ports answer by connecting to them. It is an
 // ingress.Prober. Only of TCP can it say anything.
-type Dialer struct{}
+type Dialer struct {
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 // Answers is part of ingress.Prober.
-func (Dialer) Answers(ctx context.Context, addr string, p ingress.Port) bool {
+func (d Dialer) Answers(ctx context.Context, addr string, p ingress.Port) bool {
 	if p.Protocol != "tcp" && p.Protocol != "" {
 		return false
 	}
-	d := net.Dialer{Timeout: dialTimeout}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := d.Dial(ctx, "tcp", net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
 	if err != nil {
 		return false
 	}

@@ -2,8 +2,10 @@ package cmdenv
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,6 +25,11 @@ type Env struct {
 	// Now is the clock; Getenv the environment.
 	Now    func() time.Time
 	Getenv func(string) string
+
+	// Sleep waits, or gives the cause of ctx's end when that comes first.
+	Sleep func(ctx context.Context, d time.Duration) error
+	// Dial opens connections to what is not an engine.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Sockets are the places looked at when nothing names an engine.
 	Sockets Sockets
@@ -53,9 +60,22 @@ func System() *Env {
 func New(in io.Reader, out, errOut io.Writer, getenv func(string) string) *Env {
 	e := &Env{In: in, Out: out, Err: errOut, Getenv: getenv}
 	e.Now = time.Now //nolint:forbidigo // where the clock is injected
+	e.Sleep = sleep
+	e.Dial = (&net.Dialer{}).DialContext
 	e.Sockets = DefaultSockets(os.Geteuid(), getenv)
 	e.logger = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: &e.level}))
 	return e
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
 }
 
 // DefaultSockets gives the sockets tried for a user. It puts the user's own engine before the system's.

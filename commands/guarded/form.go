@@ -130,7 +130,7 @@ func (d *driver) Try(values guided.Values) guided.Trial {
 
 // blame files errors under the answers they are about.
 func blame(remarks map[string]guided.Remark, err error) {
-	if many, is := err.(interface{ Unwrap() []error }); is { //nolint:errorlint // its parts are looked at one by one
+	if many, is := err.(interface{ Unwrap() []error }); is {
 		for _, err := range many.Unwrap() {
 			blame(remarks, err)
 		}

@@ -98,8 +98,8 @@ func Open(ctx context.Context, env *cmdenv.Env, o *Options) (*Session, error) {
 	return &Session{
 		Env: env, Opts: o, Store: Store(env), Lock: &cluster.Lock{Manager: manager, TakeOver: o.TakeOver},
 		flow: &ingress.Customise{
-			Observer: observer, Changer: manager, Nodes: nodes, Prober: cluster.Dialer{},
-			Command: ingress.CommandLine, Now: env.Now, Sleep: sleep, Patience: o.Patience,
+			Observer: observer, Changer: manager, Nodes: nodes, Prober: cluster.Dialer{Dial: env.Dial},
+			Command: ingress.CommandLine, Now: env.Now, Sleep: env.Sleep, Patience: o.Patience,
 		},
 	}, nil
 }
@@ -126,17 +126,6 @@ func Store(env *cmdenv.Env) *wizard.Store {
 	return &wizard.Store{Dir: filepath.Join(dir, "runs"), Now: env.Now}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
-}
-
 // runner gives a runner for a flow that tells what happens to report.
 func (s *Session) runner(flow wizard.Flow, report func(wizard.Event)) *wizard.Runner {
 	host, err := os.Hostname()
@@ -149,6 +138,6 @@ func (s *Session) runner(flow wizard.Flow, report func(wizard.Event)) *wizard.Ru
 	}
 	return &wizard.Runner{
 		Flow: flow, Lock: s.Lock, Store: s.Store, Host: host, User: name,
-		Report: report, Sleep: sleep, Stay: s.Opts.Stay,
+		Report: report, Sleep: s.Env.Sleep, Stay: s.Opts.Stay,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/charmbracelet/bubbles/key"
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
 
 	"weft/tui/theme"
 	"weft/tui/widget"
@@ -169,14 +170,11 @@ func (f form) view() []string {
 }
 
 func (f form) row(i int, field Field) string {
-	mark, label := " ", widget.Fit(f.theme, field.Label, labelWidth)
-	switch f.trial.Remarks[field.Name].Severity {
-	case wizard.Blocks:
-		mark = f.theme.Bad.Render(f.theme.Glyphs.Blocks)
-	case wizard.Warns:
-		mark = f.theme.Warn.Render(f.theme.Glyphs.Warns)
+	mark, focus, label := " ", " ", widget.Fit(f.theme, field.Label, labelWidth)
+	if r, is := f.trial.Remarks[field.Name]; is {
+		style, glyph := sign(f.theme, r.Severity)
+		mark = style.Render(glyph)
 	}
-	focus := " "
 	if i == f.at {
 		focus, label = f.theme.Strong.Render(f.theme.Glyphs.Focus), f.theme.Strong.Render(label)
 	}
@@ -225,15 +223,21 @@ func (f form) told(width int) []string {
 	return widget.Wrap(field.Help, width, 0)
 }
 
-// remark shows something found, and its fix.
-func remark(t theme.Theme, severity wizard.Severity, text, fix string, width int) []string {
-	style, glyph := t.Faint, t.Glyphs.Tells
+// sign says how a severity is shown.
+func sign(t theme.Theme, severity wizard.Severity) (lipgloss.Style, string) {
 	switch severity {
 	case wizard.Blocks:
-		style, glyph = t.Bad, t.Glyphs.Blocks
+		return t.Bad, t.Glyphs.Blocks
 	case wizard.Warns:
-		style, glyph = t.Warn, t.Glyphs.Warns
+		return t.Warn, t.Glyphs.Warns
+	case wizard.Tells:
 	}
+	return t.Faint, t.Glyphs.Tells
+}
+
+// remark shows something found, and its fix.
+func remark(t theme.Theme, severity wizard.Severity, text, fix string, width int) []string {
+	style, glyph := sign(t, severity)
 	lines := widget.Wrap(glyph+" "+text, width, 2)
 	lines[0] = style.Render(glyph) + lines[0][len(glyph):]
 	if fix != "" {

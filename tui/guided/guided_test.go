@@ -24,7 +24,7 @@ type puppet struct {
 	present Values
 	draft   wizard.Draft
 	failed  error // of Open, Look and Plan
-	colour  bool
+	color   bool
 	script  func(ctx context.Context, report Report) (wizard.Outcome, error)
 	asked   []string // what was called
 }
@@ -166,7 +166,7 @@ func open(t *testing.T, width, height int, p *puppet) *screen {
 	}
 	p.present = Values{"name": "ingress", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "ipv6": "false"}
 	task := Task{Title: "Replace the ingress network", Fields: fields(), Driver: p}
-	m := New(t.Context(), task, theme.Fixed(p.colour, true))
+	m := New(t.Context(), task, theme.Fixed(p.color, true))
 	m.tick = func() tea.Cmd { return nil }
 	s := &screen{tuitest.New(t, m, width, height), p, m.desk}
 	t.Cleanup(func() { m.Finish() })
@@ -280,7 +280,7 @@ func TestFrames(t *testing.T) {
 func TestPictures(t *testing.T) {
 	for _, name := range []string{"form-wrong", "plan", "hazard-word", "run", "run-failing", "report-done"} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t, 80, 24, &puppet{colour: true})
+			s := open(t, 80, 24, &puppet{color: true})
 			scenes()[name](s)
 			tuitest.Golden(t, *update, "../../docs/pictures/wizard-"+name+".svg", tuitest.SVG(s.View(), 80, 24))
 		})
@@ -302,8 +302,10 @@ func checkSize(t *testing.T, frame string, width, height int) {
 }
 
 func TestOpenRunsFrames(t *testing.T) {
-	run := wizard.Run{ID: runID, Plan: plain(), Started: at(0), Reason: "Remove network ingress: permission denied", Result: wizard.ResultOpen,
-		Phases: map[string]wizard.Phase{"services": wizard.Ended, "detach:1": wizard.Ended, "detach:2": wizard.Begun}}
+	run := wizard.Run{
+		ID: runID, Plan: plain(), Started: at(0), Reason: "Remove network ingress: permission denied", Result: wizard.ResultOpen,
+		Phases: map[string]wizard.Phase{"services": wizard.Ended, "detach:1": wizard.Ended, "detach:2": wizard.Begun},
+	}
 	back := run
 	back.ID, back.Back = "20261122-080000-0001", true
 	s := open(t, 80, 24, &puppet{runs: []wizard.Run{back, run}})

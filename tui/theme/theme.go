@@ -10,7 +10,7 @@ import (
 	"github.com/muesli/termenv"
 )
 
-// Theme is how things look on one terminal. No meaning is carried by colour
+// Theme is how things look on one terminal. No meaning is carried by color
 // alone: where there is none, the glyphs and words tell the same.
 type Theme struct {
 	Title  lipgloss.Style // what a page is about
@@ -23,7 +23,7 @@ type Theme struct {
 
 	Glyphs Glyphs
 
-	colour bool
+	color bool
 }
 
 // Glyphs are the characters that stand for states, each one column wide.
@@ -34,24 +34,24 @@ type Glyphs struct {
 }
 
 // New gives the theme for a terminal, from what the environment says of it:
-// NO_COLOR and TERM about colour, LC_ALL, LC_CTYPE and LANG about characters.
+// NO_COLOR and TERM about color, LC_ALL, LC_CTYPE and LANG about characters.
 func New(out io.Writer, getenv func(string) string) Theme {
 	renderer := lipgloss.NewRenderer(out, termenv.WithEnvironment(environ(getenv)), termenv.WithTTY(true))
 	return build(renderer, utf8(getenv))
 }
 
 // Fixed gives a theme that depends on nothing, for frames that are compared or
-// kept: in sixteen colours or none, with or without characters beyond ASCII.
-func Fixed(colour, unicode bool) Theme {
+// kept: in sixteen colors or none, with or without characters beyond ASCII.
+func Fixed(color, unicode bool) Theme {
 	renderer := lipgloss.NewRenderer(io.Discard)
 	renderer.SetColorProfile(termenv.Ascii)
-	if colour {
+	if color {
 		renderer.SetColorProfile(termenv.ANSI)
 	}
 	return build(renderer, unicode)
 }
 
-// build uses the sixteen colours that terminals let their users choose, so
+// build uses the sixteen colors that terminals let their users choose, so
 // that there is nothing to find out about the background.
 func build(r *lipgloss.Renderer, unicode bool) Theme {
 	style := r.NewStyle
@@ -67,7 +67,7 @@ func build(r *lipgloss.Renderer, unicode bool) Theme {
 			Done: "+", Failed: "x", Running: ">", Todo: ".", Undone: "<", Blocks: "x", Warns: "!", Tells: "i",
 			Focus: ">", Rule: "-", Between: ">", Ellipsis: "~", Bar: "|",
 		},
-		colour: r.ColorProfile() != termenv.Ascii,
+		color: r.ColorProfile() != termenv.Ascii,
 	}
 	if unicode {
 		t.Glyphs = Glyphs{
@@ -79,14 +79,14 @@ func build(r *lipgloss.Renderer, unicode bool) Theme {
 }
 
 // Input shows text that is being edited, no wider than width, with the cursor
-// before the character at index at. Without colour the cursor is a bar between
+// before the character at index at. Without color the cursor is a bar between
 // the characters.
 func (t Theme) Input(text string, at, width int) string {
 	runes := append([]rune(text), ' ')
 	from := max(0, at-width+2)
 	before := string(runes[from:at])
 	under, after := string(runes[at]), string(runes[at+1:])
-	if !t.colour {
+	if !t.color {
 		return cut(before+t.Glyphs.Bar+under+after, width)
 	}
 	room := max(0, width-len([]rune(before))-1)

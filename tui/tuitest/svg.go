@@ -71,7 +71,7 @@ func run(b *strings.Builder, screen *vt.Emulator, x, y, width int) int {
 	return end
 }
 
-// hex gives a colour of the terminal's sixteen a value that can be told from
+// hex gives a color of the terminal's sixteen a value that can be told from
 // the others on the picture's dark ground.
 func hex(c color.Color) string {
 	r, g, b, _ := c.RGBA()
