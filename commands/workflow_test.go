@@ -386,3 +386,59 @@ func TestDumbTerminal(t *testing.T) {
 	}
 	o.became("my-ingress", services)
 }
+
+// halfWay takes the ingress network away by hand, as the documentation says.
+func (o operator) halfWay() {
+	o.Helper()
+	for _, name := range []string{"api", "batch", "chosen", "dns", "mixed", "proxy", "range", "stats", "web"} {
+		o.swarm.UpdateService(name, func(spec map[string]any) {
+			endpoint := spec["EndpointSpec"].(map[string]any)
+			var host []any
+			for _, p := range endpoint["Ports"].([]any) {
+				if p.(map[string]any)["PublishMode"] == "host" {
+					host = append(host, p)
+				}
+			}
+			endpoint["Ports"] = host
+		})
+	}
+	o.swarm.Settle()
+	o.want(o.answering("y\n", "network", "rm", "ingress"), 0)
+	o.swarm.Settle()
+}
+
+func TestRepairInScripts(t *testing.T) {
+	o := newOperator(t)
+	services := o.services()
+	o.want(o.weft("ingress", "repair"), 0, "nothing to repair")
+	o.want(o.weft("ingress", "repair", "--mtu", "1200"), 1, "weft ingress customise")
+	o.halfWay()
+	o.want(o.weft("ingress", "show"), 0, "There is no ingress network", "weft ingress repair")
+	o.want(o.weft("ingress", "repair"), 11, "--accept=restores-ports,restarts-tasks")
+	o.want(o.weft("ingress", "repair", "--dry-run", "--mtu", "1400"), 0, "Repair: create ingress network ingress (a subnet of the default pool, MTU 1400), mend 9 services")
+	o.want(o.weft("ingress", "repair", "--mtu", "1400", "--yes", "--accept", "restores-ports,restarts-tasks"), 0, "Done: run ")
+	o.became("ingress", services)
+	o.want(o.weft("ingress", "repair"), 0, "nothing to repair")
+}
+
+// TestRepairWizard has no form.
+func TestRepairWizard(t *testing.T) {
+	o := newOperator(t)
+	services := o.services()
+	o.halfWay()
+	term := o.sit(80, 24, nil, "ingress", "repair")
+	term.Await("[Plan]")
+	term.Type(tuitest.Enter)
+	term.Await("[Findings]")
+	term.Type(tuitest.Enter)
+	term.Await("Hazard 1 of 2: restores-ports")
+	term.Type("y")
+	term.Await("Hazard 2 of 2")
+	term.Type("y")
+	term.Await("Carry out this plan?")
+	term.Type("y")
+	term.Await("Done: Repair")
+	term.Type(tuitest.Enter)
+	term.want(o, 0)
+	o.became("ingress", services)
+}

@@ -63,7 +63,9 @@ func (m *Manager) Observe(ctx context.Context) (ingress.World, error) {
 	w.Manager = info.Swarm.ControlAvailable
 	if info.Swarm.Cluster != nil {
 		w.Cluster = info.Swarm.Cluster.ID
+		w.Pools = info.Swarm.Cluster.DefaultAddrPool
 	}
+	w.BridgePools = bridgePools(&info)
 	if !w.Manager {
 		return w, nil
 	}
@@ -80,6 +82,20 @@ func (m *Manager) Observe(ctx context.Context) (ingress.World, error) {
 	}
 	w.Tasks, err = m.Tasks(ctx)
 	return w, err
+}
+
+// bridgePools gives the pools from which a daemon takes subnets for bridge
+// networks. One that is set to none has those of libnetwork (ipamutils,
+// PredefinedLocalScopeDefaultNetworks).
+func bridgePools(info *system.Info) []string {
+	var list []string
+	for _, p := range info.DefaultAddressPools {
+		list = append(list, p.Base)
+	}
+	if list == nil {
+		list = []string{"172.17.0.0/16", "172.18.0.0/16", "172.19.0.0/16", "172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16"}
+	}
+	return list
 }
 
 func (m *Manager) nodes(ctx context.Context) ([]ingress.Node, error) {
@@ -130,6 +146,7 @@ func (m *Manager) networks(ctx context.Context, w *ingress.World) error {
 		return err
 	}
 	for _, n := range all {
+		w.Networks = append(w.Networks, n.ID)
 		if n.Ingress {
 			w.Ingress = n.network()
 			continue
@@ -186,6 +203,8 @@ type service struct {
 	ID      string
 	Version swarm.Version
 	Spec    json.RawMessage
+	// PreviousSpec is there after an update.
+	PreviousSpec json.RawMessage
 	// Endpoint has the ports with the numbers the engine chose.
 	Endpoint     struct{ Ports []ingress.Port }
 	UpdateStatus *swarm.UpdateStatus
@@ -196,7 +215,7 @@ func (s *service) service() (ingress.Service, error) {
 	if err := json.Unmarshal(s.Spec, &spec); err != nil {
 		return ingress.Service{}, fmt.Errorf("read service %s: %w", s.ID, err)
 	}
-	out := ingress.Service{ID: s.ID, Name: spec.Name, Version: s.Version.Index, Spec: s.Spec, Ports: s.Endpoint.Ports}
+	out := ingress.Service{ID: s.ID, Name: spec.Name, Version: s.Version.Index, Spec: s.Spec, Before: s.PreviousSpec, Ports: s.Endpoint.Ports}
 	if s.UpdateStatus != nil {
 		out.Update, out.Message = string(s.UpdateStatus.State), s.UpdateStatus.Message
 	}

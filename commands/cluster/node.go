@@ -91,5 +91,10 @@ func (m Machine) Observe(ctx context.Context) (ingress.World, error) {
 			}
 		}
 	}
+	for _, r := range routes() {
+		if !slices.ContainsFunc(w.Taken, func(s ingress.Subnet) bool { return s.Prefix == r.Prefix }) {
+			w.Taken = append(w.Taken, r)
+		}
+	}
 	return w, nil
 }

@@ -81,10 +81,9 @@ func newBed(tb testing.TB, options ...swarmtest.Option) *bed {
 	b.mortal = &mortal{Doer: api}
 	m := &cluster.Manager{API: b.mortal, Timeout: cluster.RequestTimeout}
 	b.manager = m
-	b.flow = &ingress.Customise{
-		Observer: m, Changer: m, Nodes: cluster.Nodes{}, Prober: probe{s}, Command: ingress.CommandLine,
-		Now: s.Now, Sleep: s.Sleep, Patience: 10 * time.Minute,
-	}
+	b.flow = &ingress.Customise{Swarm: ingress.Swarm{
+		Observer: m, Changer: m, Nodes: cluster.Nodes{}, Prober: probe{s}, Now: s.Now, Sleep: s.Sleep, Patience: 10 * time.Minute,
+	}}
 	b.runner = &wizard.Runner{
 		Flow: b.flow, Lock: &cluster.Lock{Manager: m}, Store: &wizard.Store{Dir: filepath.Join(tb.TempDir(), "runs"), Now: s.Now},
 		Host: "here", User: "me", Sleep: s.Sleep,

@@ -71,7 +71,7 @@ type Session struct {
 	Opts  *Options
 	Lock  *cluster.Lock
 	Store *wizard.Store
-	flow  *ingress.Customise
+	swarm ingress.Swarm
 }
 
 // Open connects to the swarm.
@@ -97,19 +97,22 @@ func Open(ctx context.Context, env *cmdenv.Env, o *Options) (*Session, error) {
 	}
 	return &Session{
 		Env: env, Opts: o, Store: Store(env), Lock: &cluster.Lock{Manager: manager, TakeOver: o.TakeOver},
-		flow: &ingress.Customise{
+		swarm: ingress.Swarm{
 			Observer: observer, Changer: manager, Nodes: nodes, Prober: cluster.Dialer{Dial: env.Dial},
-			Command: ingress.CommandLine, Now: env.Now, Sleep: env.Sleep, Patience: o.Patience,
+			Now: env.Now, Sleep: env.Sleep, Patience: o.Patience,
 		},
 	}, nil
 }
 
 // Flow gives the workflow of a kind.
 func (s *Session) Flow(kind string) (wizard.Flow, error) {
-	if kind != ingress.Flow {
-		return nil, fmt.Errorf("this weft knows no workflow %q; a newer one may", kind)
+	switch kind {
+	case ingress.Flow:
+		return &ingress.Customise{Swarm: s.swarm}, nil
+	case ingress.RepairFlow:
+		return &ingress.Repair{Swarm: s.swarm}, nil
 	}
-	return s.flow, nil
+	return nil, fmt.Errorf("this weft knows no workflow %q; a newer one may", kind)
 }
 
 // Store gives the journals of this user on this machine.

@@ -16,6 +16,6 @@ func New(env *cmdenv.Env) *cobra.Command {
 		Args:  cmdenv.NoArgs,
 		RunE:  env.ShowHelp,
 	}
-	cmd.AddCommand(newCustomise(env), newShow(env))
+	cmd.AddCommand(newCustomise(env), newRepair(env), newShow(env))
 	return cmd
 }

@@ -2,10 +2,6 @@ package ingress
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,17 +9,15 @@ import (
 	"weft/commands/cmdenv"
 	"weft/commands/complete"
 	"weft/commands/guarded"
-	"weft/wizard"
 	flow "weft/wizard/flows/ingress"
 )
 
 type customiseOptions struct {
 	guarded.Options
+	guarded.Preview
 	networkOptions
 
 	strategy string
-	dryRun   bool
-	plan     string // file to write it to
 }
 
 func newCustomise(env *cmdenv.Env) *cobra.Command {
@@ -46,9 +40,8 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	o.bindAnswers(flags)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "Show the plan and change nothing")
-	flags.StringVar(&o.plan, "plan", "", "Write the plan to this `file` for weft workflow apply, and change nothing")
-	o.Bind(flags)
+	o.Preview.Bind(flags)
+	o.Options.Bind(flags)
 	o.BindLead(flags)
 	_ = cmd.RegisterFlagCompletionFunc("strategy", complete.Words(string(flow.Detach), string(flow.ScaleToZero)))
 	return cmd
@@ -56,7 +49,7 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 
 // bindAnswers adds the flags that say what is to be done.
 func (o *customiseOptions) bindAnswers(flags *pflag.FlagSet) {
-	o.bind(flags)
+	o.networkOptions.bind(flags)
 	flags.StringVar(&o.strategy, "strategy", string(flow.Detach), "How published ports are taken off: detach (services go on), scale-to-zero (tasks are replaced once)")
 }
 
@@ -77,29 +70,5 @@ func runCustomise(ctx context.Context, env *cmdenv.Env, o *customiseOptions) err
 	if err != nil {
 		return err
 	}
-	if o.dryRun || o.plan != "" {
-		return preview(s, &draft.Plan, o.plan)
-	}
-	return s.Carry(ctx, f, draft)
-}
-
-// preview shows a plan, and writes it to path if there is one. A plan that
-// can't be carried out has its exit code, and is no file.
-func preview(s *guarded.Session, p *wizard.Plan, path string) error {
-	if err := s.Show(p); err != nil {
-		return err
-	}
-	if err := guarded.Refusal(p); err != nil || path == "" {
-		return err
-	}
-	text, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write plan: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644) //nolint:gosec // to be reviewed by others; no secrets in it
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	return errors.Join(err, f.Close())
+	return o.Preview.Carry(ctx, s, f, draft)
 }

@@ -59,7 +59,7 @@ func runShow(ctx context.Context, out io.Writer, m *cluster.Manager) error {
 
 func describe(b *strings.Builder, n *flow.Network, w *flow.World) {
 	if n == nil {
-		b.WriteString("There is no ingress network: published ports answer nowhere.\nCreate one with `weft ingress customise --name ingress`.\n")
+		b.WriteString("There is no ingress network: published ports answer nowhere.\nCreate one with `weft ingress repair`, which also puts back ports that were taken off for it.\n")
 		return
 	}
 	fmt.Fprintf(b, "Network:   %s (%.12s)\n", n.Spec.Name, n.ID)
@@ -76,7 +76,7 @@ func describe(b *strings.Builder, n *flow.Network, w *flow.World) {
 	for _, node := range w.Nodes {
 		state := "has joined it"
 		if !n.Joined(node) {
-			state = "has not joined it"
+			state = "has not joined it; `weft ingress repair` has it join"
 		}
 		if !node.Ready() {
 			state = "is " + node.State

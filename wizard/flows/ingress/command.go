@@ -11,7 +11,25 @@ import (
 
 // CommandLine gives the weft command that asks for these options.
 func CommandLine(o Options) string {
-	words := []string{"weft", "ingress", "customise"}
+	words := append([]string{"weft", "ingress", "customise"}, o.flags()...)
+	if o.Strategy != Detach {
+		words = append(words, "--strategy", string(o.Strategy))
+	}
+	return wizard.CommandLine(words...)
+}
+
+// repairLine gives the weft command that asks for a repair.
+func repairLine(o RepairOptions) string {
+	words := append([]string{"weft", "ingress", "repair"}, o.flags()...)
+	for _, name := range o.Skip {
+		words = append(words, "--skip", name)
+	}
+	return wizard.CommandLine(words...)
+}
+
+// flags are those that say what a network is to be like.
+func (o *Options) flags() []string {
+	var words []string
 	flag := func(name, value string) {
 		if value != "" {
 			words = append(words, "--"+name, value)
@@ -29,12 +47,7 @@ func CommandLine(o Options) string {
 	}
 	pairs("opt", o.Opts, flag)
 	pairs("label", o.Labels, flag)
-	words = append(words, boolean("ipv4", o.IPv4)...)
-	words = append(words, boolean("ipv6", o.IPv6)...)
-	if o.Strategy != Detach {
-		flag("strategy", string(o.Strategy))
-	}
-	return wizard.CommandLine(words...)
+	return append(append(words, boolean("ipv4", o.IPv4)...), boolean("ipv6", o.IPv6)...)
 }
 
 func boolean(name string, value *bool) []string {

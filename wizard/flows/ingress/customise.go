@@ -10,25 +10,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"weft/wizard"
 )
 
-// Customise is the workflow, bound to a swarm. It is a wizard.Flow.
-type Customise struct {
-	Observer Observer
-	Changer  Changer
-	Nodes    Nodes
-	Prober   Prober
-	// Command gives the command line that makes a plan from options.
-	Command func(Options) string
-	Now     func() time.Time
-	// Sleep waits, or gives ctx's error when it ends.
-	Sleep func(ctx context.Context, d time.Duration) error
-	// Patience is how long one wait for the swarm may take.
-	Patience time.Duration
-}
+// Customise is the workflow that replaces the ingress network, bound to a
+// swarm. It is a wizard.Flow and a wizard.Guide.
+type Customise struct{ Swarm }
 
 // world is what a plan shows of what it was made from, and what must still be
 // so when it is carried out. It has no secrets.
@@ -121,7 +109,7 @@ func keep(w *World, opts *Options) (*saved, error) {
 }
 
 // probe finds out which of the ports answer now.
-func (c *Customise) probe(ctx context.Context, w *World, s *saved) {
+func (c *Swarm) probe(ctx context.Context, w *World, s *saved) {
 	for i := range s.Services {
 		k := &s.Services[i]
 		j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == k.ID })
@@ -141,7 +129,7 @@ func running(tasks []Task, service string) int {
 
 func (c *Customise) draft(ctx context.Context, w *World, opts *Options, s *saved) (wizard.Draft, error) {
 	p := wizard.Plan{
-		Format: wizard.PlanFormat, Flow: Flow, Cluster: w.Cluster, Command: c.Command(*opts),
+		Format: wizard.PlanFormat, Flow: Flow, Cluster: w.Cluster, Command: CommandLine(*opts),
 		Title: "Create ingress network " + describe(&s.New), Losses: losses(s), Notes: c.notes(ctx, s),
 		Findings: preflight(w, s), Hazards: hazards(s),
 	}
@@ -201,6 +189,15 @@ func describe(n *NetworkSpec) string {
 
 // Steps is part of wizard.Flow.
 func (c *Customise) Steps(_ wizard.Plan, raw json.RawMessage) ([]wizard.Step, error) {
+	s, err := restore(raw)
+	if err != nil {
+		return nil, err
+	}
+	return c.steps(s), nil
+}
+
+// restore reads what a run has saved.
+func restore(raw json.RawMessage) (*saved, error) {
 	var s saved
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return nil, fmt.Errorf("read what the run has saved: %w", err)
@@ -208,5 +205,5 @@ func (c *Customise) Steps(_ wizard.Plan, raw json.RawMessage) ([]wizard.Step, er
 	if s.New.Name == "" {
 		return nil, errors.New("read what the run has saved: no new network in it")
 	}
-	return c.steps(&s), nil
+	return &s, nil
 }

@@ -2,6 +2,8 @@ package ingress
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -106,39 +108,53 @@ func TestPreflight(t *testing.T) {
 		old := &Network{ID: "i", Spec: NetworkSpec{Name: "ingress", IPAM: IPAM{Config: []Pool{{Subnet: "10.0.0.0/24"}}}}}
 		w := &World{
 			Manager: true, Quorum: true, Ingress: old, Underlay: 1500, Names: []string{"front"},
-			Nodes:    []Node{{ID: "n", Hostname: "n1", Addr: "192.0.2.1", State: "ready", EngineVersion: "20.10"}},
-			Taken:    []Subnet{{Prefix: "10.60.0.0/24", By: "network front"}},
+			Nodes: []Node{{ID: "n", Hostname: "n1", Addr: "192.0.2.1", State: "ready", EngineVersion: "20.10"}},
+			Taken: []Subnet{{Prefix: "10.60.0.0/24", By: "network front"}},
+			Pools: []string{"10.250.0.0/16"}, BridgePools: []string{"172.18.0.0/16"},
 			Services: []Service{{ID: "s", Name: "web", Spec: json.RawMessage(web)}},
 		}
 		return w, &saved{Old: old, New: old.again(), Nodes: w.Nodes, Services: []kept{{ID: "s", Name: "web", Spec: json.RawMessage(web), Running: 3}}}
 	}
-	for code, spoil := range map[string]func(*World, *saved){
-		"":               func(*World, *saved) {},
-		"not-a-manager":  func(w *World, _ *saved) { w.Manager = false },
-		"no-quorum":      func(w *World, _ *saved) { w.Quorum = false },
-		"node-not-ready": func(w *World, _ *saved) { w.Nodes[0].State = "down" },
-		"engine-versions": func(w *World, _ *saved) {
+	type row struct {
+		spoil func(*World, *saved)
+		fix   string
+	}
+	table := map[string]row{
+		"not-a-manager":  {func(w *World, _ *saved) { w.Manager = false }, "--host or --context"},
+		"no-quorum":      {func(w *World, _ *saved) { w.Quorum = false }, "weft node ls"},
+		"node-not-ready": {func(w *World, _ *saved) { w.Nodes[0].State = "down" }, "bring n1 back"},
+		"engine-versions": {func(w *World, _ *saved) {
 			w.Nodes = append(w.Nodes, Node{ID: "m", State: "ready", EngineVersion: "28.5"})
-		},
-		"name-taken":          func(_ *World, s *saved) { s.New.Name = "front" },
-		"subnet-overlap":      func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.0.0.0/8"}} },
-		"subnet-too-small":    func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.11.0.0/29"}} },
-		"mtu-too-large":       func(_ *World, s *saved) { s.New.Options = map[string]string{MTUOption: "1500"} },
-		"spec-not-understood": func(w *World, _ *saved) { w.Services[0].Lossy = "Unknown.kept" },
-		"service-updating":    func(w *World, _ *saved) { w.Services[0].Update = "updating" },
-		"update-paused":       func(w *World, _ *saved) { w.Services[0].Update = "paused" },
-	} {
+		}, "finish the upgrade"},
+		"name-taken":          {func(_ *World, s *saved) { s.New.Name = "front" }, "another --name"},
+		"subnet-overlap":      {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.60.0.0/16"}} }, "another --subnet"},
+		"bridge-pool-overlap": {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "172.18.0.0/24"}} }, "default-address-pools"},
+		"subnet-in-pool":      {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.250.7.0/24"}} }, "outside of it"},
+		"ipv6-without-subnet": {func(_ *World, s *saved) { s.New.EnableIPv6 = true }, "IPv6 --subnet"},
+		"subnet-too-small":    {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.11.0.0/29"}} }, "larger --subnet"},
+		"mtu-too-large":       {func(_ *World, s *saved) { s.New.Options = map[string]string{MTUOption: "1500"} }, "--mtu 1450 or less"},
+		"spec-not-understood": {func(w *World, _ *saved) { w.Services[0].Lossy = "Unknown.kept" }, "as new as the engine"},
+		"service-updating":    {func(w *World, _ *saved) { w.Services[0].Update = "updating" }, "weft service ps web"},
+		"update-paused":       {func(w *World, _ *saved) { w.Services[0].Update = "paused" }, "mend the service"},
+	}
+	for code, r := range table {
 		w, s := sound()
-		spoil(w, s)
-		var codes []string
-		for _, f := range preflight(w, s) {
-			codes = append(codes, f.Code)
-			if f.Fix == "" {
-				t.Errorf("%s has no fix", f.Code)
-			}
+		r.spoil(w, s)
+		list := preflight(w, s)
+		if len(list) != 1 || list[0].Code != code || !strings.Contains(list[0].Fix, r.fix) {
+			t.Errorf("found %+v, want %s with the fix %q", list, code, r.fix)
 		}
-		if got := strings.Join(codes, " "); got != code {
-			t.Errorf("found %q, want %q", got, code)
+	}
+	if w, s := sound(); len(preflight(w, s)) > 0 {
+		t.Errorf("found %+v in a sound swarm", preflight(w, s))
+	}
+	source, err := os.ReadFile("preflight.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?:Code: |blocks\()"([a-z0-9-]+)"`).FindAllStringSubmatch(string(source), -1) {
+		if _, is := table[m[1]]; !is && m[1] != "unreadable" {
+			t.Errorf("no test finds %s", m[1])
 		}
 	}
 	w, s := sound()

@@ -18,7 +18,7 @@ const overheadBytes = 50
 func preflight(w *World, s *saved) []wizard.Finding {
 	var list []wizard.Finding
 	for _, check := range []func(*World, *saved) []wizard.Finding{
-		checkManager, checkNodes, checkVersions, checkName, checkSubnets, checkRoom, checkMTUs, checkServices,
+		checkManager, checkNodes, checkVersions, checkName, checkSubnets, checkPools, checkFamilies, checkRoom, checkMTUs, checkServices,
 	} {
 		list = append(list, check(w, s)...)
 	}
@@ -92,6 +92,50 @@ func checkSubnets(w *World, s *saved) []wizard.Finding {
 		}
 	}
 	return about("subnet", list...)
+}
+
+// checkPools looks at what the new subnet may clash with later. A network that
+// keeps its subnet has lived with it.
+func checkPools(w *World, s *saved) []wizard.Finding {
+	var list []wizard.Finding
+	for _, pool := range s.New.IPAM.Config {
+		mine, err := netip.ParsePrefix(pool.Subnet)
+		if err != nil || s.Old != nil && slices.ContainsFunc(s.Old.Spec.IPAM.Config, func(p Pool) bool { return p.Subnet == pool.Subnet }) {
+			continue
+		}
+		for _, text := range w.BridgePools {
+			if theirs, err := netip.ParsePrefix(text); err == nil && theirs.Overlaps(mine) {
+				list = append(list, wizard.Finding{
+					Code: "bridge-pool-overlap", Severity: wizard.Warns, Answer: "subnet",
+					Text: fmt.Sprintf("subnet %s overlaps %s, from which a daemon may give addresses to a bridge network made later", mine, theirs),
+					Fix:  "choose another --subnet, or take it out of default-address-pools of every daemon",
+				})
+			}
+		}
+		for _, text := range w.Pools {
+			if theirs, err := netip.ParsePrefix(text); err == nil && theirs.Overlaps(mine) {
+				list = append(list, wizard.Finding{
+					Code: "subnet-in-pool", Severity: wizard.Tells, Answer: "subnet",
+					Text: fmt.Sprintf("subnet %s is part of the swarm's default pool %s: networks made later get what is left of it", mine, theirs),
+					Fix:  "choose a --subnet outside of it if the pool is small",
+				})
+			}
+		}
+	}
+	return list
+}
+
+// checkFamilies looks for an address family without addresses: a swarm has no
+// default pool for IPv6.
+func checkFamilies(_ *World, s *saved) []wizard.Finding {
+	six := slices.ContainsFunc(s.New.IPAM.Config, func(p Pool) bool {
+		prefix, err := netip.ParsePrefix(p.Subnet)
+		return err == nil && prefix.Addr().Is6()
+	})
+	if !s.New.EnableIPv6 || six {
+		return nil
+	}
+	return about("ipv6", blocks("ipv6-without-subnet", "give an IPv6 --subnet as well, such as fd00:11::/64", "IPv6 is asked for, and there is no IPv6 subnet to give addresses from"))
 }
 
 // checkRoom counts the addresses needed: one per node, one per service as
@@ -195,7 +239,7 @@ func losses(s *saved) []string {
 }
 
 // notes say how the state of nodes is going to be seen.
-func (c *Customise) notes(ctx context.Context, s *saved) []string {
+func (c *Swarm) notes(ctx context.Context, s *saved) []string {
 	if s.Old == nil {
 		return nil
 	}

@@ -206,6 +206,30 @@ func transfer(current, from, to json.RawMessage) (spec json.RawMessage, theirs [
 	return spec, theirs, changed, err
 }
 
+// forceUpdate gives the number that an engine raises to replace tasks which
+// would not need it.
+func forceUpdate(spec json.RawMessage) (uint64, error) {
+	var s struct{ TaskTemplate struct{ ForceUpdate uint64 } }
+	err := json.Unmarshal(spec, &s)
+	return s.TaskTemplate.ForceUpdate, err
+}
+
+// forced gives a spec with that number.
+func forced(spec json.RawMessage, n uint64) (json.RawMessage, error) {
+	o, err := parse(spec)
+	if err != nil {
+		return nil, err
+	}
+	template, err := parse(o["TaskTemplate"])
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(template.put("ForceUpdate", n), o.put("TaskTemplate", template)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(o)
+}
+
 // same compares JSON by what it means: null, empty and absent members are one.
 func same(a, b json.RawMessage) bool {
 	x, errX := value(a)

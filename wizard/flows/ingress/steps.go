@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -16,7 +17,7 @@ import (
 func (c *Customise) steps(s *saved) []wizard.Step {
 	var list []wizard.Step
 	if len(s.Services) > 0 {
-		list = append(list, c.regardStep(s))
+		list = append(list, c.regardStep(s, func(k *kept) json.RawMessage { return k.Spec }))
 	}
 	for i := range s.Services {
 		list = append(list, c.detachStep(&s.Services[i]))
@@ -34,15 +35,16 @@ func (c *Customise) steps(s *saved) []wizard.Step {
 	return append(list, c.verifyStep(s))
 }
 
-// regardStep is where the way back ends: with the services as they were.
-func (c *Customise) regardStep(s *saved) wizard.Step {
+// regardStep is where the way back ends: with the services as they were, which
+// present gives.
+func (c *Swarm) regardStep(s *saved, present func(*kept) json.RawMessage) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "services", Title: "Check that the services are as planned"},
 		Do: func(ctx context.Context, _ *wizard.Log) error {
 			for i := range s.Services {
 				k := &s.Services[i]
 				svc, err := c.Observer.Service(ctx, k.ID)
-				if err == nil && !same(svc.Spec, k.Spec) {
+				if err == nil && !same(svc.Spec, present(k)) {
 					err = &wizard.FinalError{Err: fmt.Errorf("service %s has been changed since the plan was made", k.Name)}
 				}
 				if errdefs.IsNotFound(err) {
@@ -58,7 +60,7 @@ func (c *Customise) regardStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) detachStep(k *kept) wizard.Step {
+func (c *Swarm) detachStep(k *kept) wizard.Step {
 	title := fmt.Sprintf("Take %s off service %s", Words(k.Published), k.Name)
 	interrupts := "the ports answer nowhere, and the tasks are replaced"
 	if k.stops() {
@@ -72,7 +74,7 @@ func (c *Customise) detachStep(k *kept) wizard.Step {
 	}
 }
 
-func (c *Customise) restoreStep(k *kept) wizard.Step {
+func (c *Swarm) restoreStep(k *kept) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "restore:" + k.ID, Title: fmt.Sprintf("Put %s back on service %s", Words(k.Published), k.Name), Interrupts: "the tasks are replaced"},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.putBack(ctx, k, log) },
@@ -89,7 +91,7 @@ func (k *kept) stops() bool {
 
 // takeOff takes the published ports off a service that has them as they were
 // saved.
-func (c *Customise) takeOff(ctx context.Context, k *kept, log *wizard.Log) error {
+func (c *Swarm) takeOff(ctx context.Context, k *kept, log *wizard.Log) error {
 	theirs, err := c.change(ctx, k, k.Spec, k.Detached)
 	if errdefs.IsNotFound(err) {
 		log.Note(k.Name, "the service is gone: somebody has removed it")
@@ -108,7 +110,7 @@ func (c *Customise) takeOff(ctx context.Context, k *kept, log *wizard.Log) error
 
 // putBack puts the saved ports back on a service that is without them. What
 // somebody else has made of them meanwhile is left to them.
-func (c *Customise) putBack(ctx context.Context, k *kept, log *wizard.Log) error {
+func (c *Swarm) putBack(ctx context.Context, k *kept, log *wizard.Log) error {
 	theirs, err := c.change(ctx, k, k.Detached, k.Spec)
 	if errdefs.IsNotFound(err) {
 		log.Note(k.Name, "the service is gone: somebody has removed it, and it is not made again")
@@ -122,7 +124,7 @@ func (c *Customise) putBack(ctx context.Context, k *kept, log *wizard.Log) error
 
 // change updates a service so that what stands in it as in from is as in to,
 // and gives the parts that stand in neither form.
-func (c *Customise) change(ctx context.Context, k *kept, from, to []byte) (theirs []string, err error) {
+func (c *Swarm) change(ctx context.Context, k *kept, from, to []byte) (theirs []string, err error) {
 	svc, err := c.Observer.Service(ctx, k.ID)
 	if err != nil {
 		return nil, err
@@ -137,7 +139,7 @@ func (c *Customise) change(ctx context.Context, k *kept, from, to []byte) (their
 	return theirs, c.Changer.UpdateService(ctx, k.ID, svc.Version, spec)
 }
 
-func (c *Customise) drainStep(s *saved) wizard.Step {
+func (c *Swarm) drainStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "drain", Title: "Wait until no task holds an endpoint of " + s.Old.Spec.Name},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.drained(ctx, s, log) },
@@ -145,7 +147,7 @@ func (c *Customise) drainStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) removeStep(s *saved) wizard.Step {
+func (c *Swarm) removeStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "remove", Title: "Remove network " + s.Old.Spec.Name},
 		Do: func(ctx context.Context, _ *wizard.Log) error {
@@ -174,7 +176,7 @@ func (c *Customise) removeStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) goneStep(s *saved) wizard.Step {
+func (c *Swarm) goneStep(s *saved) wizard.Step {
 	wait := func(ctx context.Context, log *wizard.Log) error { return c.letGo(ctx, s.Old.Spec.Name, log) }
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "gone", Title: "Wait until every node has let go of " + s.Old.Spec.Name},
@@ -182,7 +184,7 @@ func (c *Customise) goneStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) createStep(s *saved) wizard.Step {
+func (c *Swarm) createStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "create", Title: "Create network " + describe(&s.New)},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.create(ctx, s.New, log) },
@@ -197,7 +199,7 @@ func (c *Customise) createStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) joinStep(s *saved) wizard.Step {
+func (c *Swarm) joinStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "join", Title: "Wait until every node has joined " + s.New.Name},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.joined(ctx, s.New, log) },
@@ -206,7 +208,7 @@ func (c *Customise) joinStep(s *saved) wizard.Step {
 }
 
 // create makes an ingress network, unless there is one like it already.
-func (c *Customise) create(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
+func (c *Swarm) create(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
 	now, err := c.Observer.Ingress(ctx)
 	if err != nil {
 		return err
@@ -240,7 +242,7 @@ func (n *Network) like(spec *NetworkSpec) bool {
 	return true
 }
 
-func (c *Customise) remove(ctx context.Context, n *Network) error {
+func (c *Swarm) remove(ctx context.Context, n *Network) error {
 	err := c.Changer.RemoveNetwork(ctx, n.ID)
 	if errdefs.IsNotFound(err) {
 		return nil

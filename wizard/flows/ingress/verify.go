@@ -11,7 +11,7 @@ import (
 
 // baseline finds out which ports of a service answer now, and where: on every
 // node for those of the mesh, on any for those of a task's node.
-func (c *Customise) baseline(ctx context.Context, w *World, svc *Service) (answered []answer, silent []Port) {
+func (c *Swarm) baseline(ctx context.Context, w *World, svc *Service) (answered []answer, silent []Port) {
 	for _, p := range svc.Ports {
 		if addrs := c.where(ctx, p, w.Nodes); len(addrs) > 0 {
 			answered = append(answered, answer{p, addrs})
@@ -23,7 +23,7 @@ func (c *Customise) baseline(ctx context.Context, w *World, svc *Service) (answe
 }
 
 // where gives the addresses of nodes at which a port answers.
-func (c *Customise) where(ctx context.Context, p Port, nodes []Node) []string {
+func (c *Swarm) where(ctx context.Context, p Port, nodes []Node) []string {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var list []string
@@ -44,7 +44,7 @@ func (c *Customise) where(ctx context.Context, p Port, nodes []Node) []string {
 	return list
 }
 
-func (c *Customise) verifyStep(s *saved) wizard.Step {
+func (c *Swarm) verifyStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "verify", Title: "Verify specs, network and ports against what was before"},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.verify(ctx, s, log) },
@@ -52,7 +52,7 @@ func (c *Customise) verifyStep(s *saved) wizard.Step {
 	}
 }
 
-func (c *Customise) verify(ctx context.Context, s *saved, log *wizard.Log) error {
+func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 	now, err := c.Observer.Ingress(ctx)
 	if err != nil {
 		return err
@@ -66,12 +66,12 @@ func (c *Customise) verify(ctx context.Context, s *saved, log *wizard.Log) error
 			log.Note(k.Name, p.String()+" is unverifiable: it did not answer before either")
 		}
 	}
-	return c.until(ctx, "for ports that answered before", func(ctx context.Context) ([]string, error) {
+	return c.until(ctx, "for ports that answered before", func(ctx context.Context) ([]lack, error) {
 		w, err := c.Observer.Observe(ctx)
 		if err != nil {
 			return nil, err
 		}
-		var missing []string
+		var missing []lack
 		for i := range s.Services {
 			missing = append(missing, c.mute(ctx, &w, &s.Services[i])...)
 		}
@@ -80,24 +80,24 @@ func (c *Customise) verify(ctx context.Context, s *saved, log *wizard.Log) error
 }
 
 // mute names the ports of a service that answered before and do not now.
-func (c *Customise) mute(ctx context.Context, w *World, k *kept) []string {
+func (c *Swarm) mute(ctx context.Context, w *World, k *kept) []lack {
 	i := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == k.ID })
 	if i < 0 {
 		return nil // putBack has told
 	}
-	var list []string
+	var list []lack
 	for _, was := range k.Answered {
 		port := renumbered(was.Port, w.Services[i].Ports)
 		is := c.where(ctx, port, w.Nodes)
 		if !was.Port.Ingress() {
 			if len(is) == 0 {
-				list = append(list, fmt.Sprintf("%s of %s answers on no node", port, k.Name))
+				list = append(list, lack{fmt.Sprintf("%s of %s", port, k.Name), "answers on no node"})
 			}
 			continue
 		}
 		for _, addr := range was.Addrs {
 			if !slices.Contains(is, addr) {
-				list = append(list, fmt.Sprintf("%s of %s does not answer at %s", port, k.Name, addr))
+				list = append(list, lack{fmt.Sprintf("%s of %s at %s", port, k.Name, addr), "does not answer"})
 			}
 		}
 	}

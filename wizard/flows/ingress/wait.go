@@ -1,9 +1,11 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,31 +30,43 @@ const settle = 10 * time.Second
 // touchEvery is how long a node that was touched gets to join a network.
 const touchEvery = 10 * time.Second
 
+// lack is something that is waited for.
+type lack struct {
+	subject string // a node, a service, a port
+	text    string // what it still does, or does not
+}
+
+func sentence(list []lack) string {
+	var words []string
+	for _, l := range list {
+		words = append(words, l.subject+" "+l.text)
+	}
+	return strings.Join(words, ", ")
+}
+
 // until waits for done, which gives what is still missing.
-func (c *Customise) until(ctx context.Context, what string, done func(context.Context) (missing []string, err error), log *wizard.Log) error {
+func (c *Swarm) until(ctx context.Context, what string, done func(context.Context) ([]lack, error), log *wizard.Log) error {
 	end := c.Now().Add(c.Patience)
-	told, failures := "", 0
+	told, failures := map[string]string{}, 0
 	for {
 		missing, err := done(ctx)
 		final := (*wizard.FinalError)(nil)
 		switch {
-		case err == nil && len(missing) == 0:
-			return nil
+		case err == nil:
+			failures = 0
+			tell(log, told, missing)
+			if len(missing) == 0 {
+				return nil
+			}
 		case errors.As(err, &final) || ctx.Err() != nil:
 			return errors.Join(err, ctx.Err())
-		case err != nil:
+		default:
 			if failures++; failures > blips {
 				return err
 			}
-		default:
-			failures = 0
-			if text := strings.Join(missing, ", "); text != told {
-				log.Progress("", text)
-				told = text
-			}
 		}
 		if !c.Now().Before(end) {
-			return &wizard.FinalError{Err: fmt.Errorf("waited %v %s: %s", c.Patience, what, strings.Join(missing, ", "))}
+			return &wizard.FinalError{Err: fmt.Errorf("waited %v %s: %s", c.Patience, what, sentence(missing))}
 		}
 		if err := c.Sleep(ctx, poll); err != nil {
 			return err
@@ -60,10 +74,27 @@ func (c *Customise) until(ctx context.Context, what string, done func(context.Co
 	}
 }
 
+// tell tells what has changed since it was told last.
+func tell(log *wizard.Log, told map[string]string, missing []lack) {
+	now := map[string]string{}
+	for _, l := range missing {
+		if now[l.subject] = l.text; told[l.subject] != l.text {
+			log.Progress(l.subject, l.text)
+		}
+	}
+	for _, subject := range slices.Sorted(maps.Keys(told)) {
+		if _, is := now[subject]; !is {
+			log.Progress(subject, "done")
+			delete(told, subject)
+		}
+	}
+	maps.Copy(told, now)
+}
+
 // drained waits until no task holds an endpoint of the present ingress network.
 // Tasks of nodes that are down hold nothing that could be waited for.
-func (c *Customise) drained(ctx context.Context, s *saved, log *wizard.Log) error {
-	return c.until(ctx, "for tasks to give up their endpoints", func(ctx context.Context) ([]string, error) {
+func (c *Swarm) drained(ctx context.Context, s *saved, log *wizard.Log) error {
+	return c.until(ctx, "for tasks to give up their endpoints", func(ctx context.Context) ([]lack, error) {
 		now, err := c.Observer.Ingress(ctx)
 		if err != nil || now == nil {
 			return nil, err
@@ -92,10 +123,10 @@ func intruder(w *World, s *saved) error {
 	return nil
 }
 
-// holders names the tasks that hold an endpoint of a network, by service and
-// node.
-func holders(w *World, network string) []string {
-	var list []string
+// holders names the services that have a task with an endpoint of a network,
+// and the nodes these are on.
+func holders(w *World, network string) []lack {
+	var list []lack
 	for _, t := range w.Tasks {
 		i := slices.IndexFunc(w.Nodes, func(n Node) bool { return n.ID == t.Node })
 		if !t.Holds(network) || i >= 0 && !w.Nodes[i].Ready() {
@@ -108,22 +139,22 @@ func holders(w *World, network string) []string {
 		if i >= 0 {
 			node = w.Nodes[i].Hostname
 		}
-		list = append(list, fmt.Sprintf("a task of %s on %s is %s", name, node, t.State))
+		list = append(list, lack{name + " on " + node, "has a task that is " + t.State})
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	slices.SortFunc(list, func(a, b lack) int { return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(a.text, b.text)) })
+	return slices.CompactFunc(list, func(a, b lack) bool { return a.subject == b.subject })
 }
 
 // letGo waits until no node has a network any more: as the nodes say, and for
 // those that can't be asked the time that one needs.
-func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) error {
+func (c *Swarm) letGo(ctx context.Context, network string, log *wizard.Log) error {
 	blind := true
-	err := c.until(ctx, "for nodes to let go of "+network, func(ctx context.Context) ([]string, error) {
+	err := c.until(ctx, "for nodes to let go of "+network, func(ctx context.Context) ([]lack, error) {
 		w, err := c.Observer.Observe(ctx)
 		if err != nil {
 			return nil, err
 		}
-		var missing []string
+		var missing []lack
 		blind = false
 		for _, n := range w.Nodes {
 			if !n.Ready() {
@@ -135,7 +166,7 @@ func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) 
 			}
 			blind = blind || !seen
 			if has {
-				missing = append(missing, n.Hostname+" still has it")
+				missing = append(missing, lack{n.Hostname, "still has it"})
 			}
 		}
 		return missing, nil
@@ -152,9 +183,9 @@ func (c *Customise) letGo(ctx context.Context, network string, log *wizard.Log) 
 // its tasks (SwarmKit's allocator), for which an idle node may wait for ever: so
 // each is touched. A node that has failed to join, because it was still busy
 // with the old network, tries again when it is touched again.
-func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
+func (c *Swarm) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
 	touched := map[string]time.Time{}
-	return c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]string, error) {
+	err := c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]lack, error) {
 		now, err := c.Observer.Ingress(ctx)
 		if err != nil {
 			return nil, err
@@ -166,12 +197,12 @@ func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Lo
 		if err != nil {
 			return nil, err
 		}
-		var missing []string
+		var missing []lack
 		for _, n := range w.Nodes {
 			if !n.Ready() || now.Joined(n) {
 				continue
 			}
-			missing = append(missing, n.Hostname+" is not in it yet")
+			missing = append(missing, lack{n.Hostname, "is not in it yet"})
 			if now := c.Now(); now.Sub(touched[n.ID]) >= touchEvery {
 				if err := c.Changer.TouchNode(ctx, n.ID); err != nil {
 					return nil, fmt.Errorf("touch node %s: %w", n.Hostname, err)
@@ -181,6 +212,10 @@ func (c *Customise) joined(ctx context.Context, spec NetworkSpec, log *wizard.Lo
 		}
 		return missing, nil
 	}, log)
+	if final := (*wizard.FinalError)(nil); errors.As(err, &final) && ctx.Err() == nil {
+		return &wizard.FinalError{Err: fmt.Errorf("%w; a node that does not join may hold a ruin of an older ingress network: restart its daemon", err)}
+	}
+	return err
 }
 
 // Joined looks for a node among the peers, which are known by the node's
@@ -191,34 +226,34 @@ func (n *Network) Joined(node Node) bool {
 	})
 }
 
-func (c *Customise) convergeStep(s *saved) wizard.Step {
+func (c *Swarm) convergeStep(s *saved) wizard.Step {
 	return wizard.Step{
-		Planned: wizard.Planned{ID: "converge", Title: "Wait until the services run as before"},
+		Planned: wizard.Planned{ID: "converge", Title: "Wait until the services run"},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.converged(ctx, s, log) },
 	}
 }
 
 // converged waits until each service has as many tasks running as it had, and
 // no update under way.
-func (c *Customise) converged(ctx context.Context, s *saved, log *wizard.Log) error {
+func (c *Swarm) converged(ctx context.Context, s *saved, log *wizard.Log) error {
 	up := map[string]bool{}
-	return c.until(ctx, "for services", func(ctx context.Context) ([]string, error) {
+	return c.until(ctx, "for services", func(ctx context.Context) ([]lack, error) {
 		tasks, err := c.Observer.Tasks(ctx)
 		if err != nil {
 			return nil, err
 		}
-		var missing []string
+		var missing []lack
 		for i := range s.Services {
 			k := &s.Services[i]
 			if up[k.ID] {
 				continue
 			}
-			lack, err := c.lacks(ctx, k, tasks)
+			text, err := c.lacks(ctx, k, tasks)
 			if err != nil {
 				return nil, err
 			}
-			if lack != "" {
-				missing = append(missing, k.Name+" "+lack)
+			if text != "" {
+				missing = append(missing, lack{k.Name, text})
 				continue
 			}
 			up[k.ID] = true
@@ -231,7 +266,7 @@ func (c *Customise) converged(ctx context.Context, s *saved, log *wizard.Log) er
 }
 
 // lacks says what a service has not got back yet.
-func (c *Customise) lacks(ctx context.Context, k *kept, tasks []Task) (string, error) {
+func (c *Swarm) lacks(ctx context.Context, k *kept, tasks []Task) (string, error) {
 	svc, err := c.Observer.Service(ctx, k.ID)
 	if errdefs.IsNotFound(err) {
 		return "", nil // putBack has told

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // Node is a node of the swarm, as a manager sees it.
@@ -72,6 +73,7 @@ type Service struct {
 	Name    string
 	Version uint64
 	Spec    json.RawMessage // as the engine gave it
+	Before  json.RawMessage // the spec before the last update; nil: there was none
 	Ports   []Port          // as they are published, with the numbers the engine chose
 	Update  string          // UpdateStatus.State; empty: none
 	Message string          // UpdateStatus.Message
@@ -106,11 +108,15 @@ type World struct {
 	Quorum   bool   // of the managers
 	Nodes    []Node
 	Ingress  *Network // nil: there is none
-	Names    []string // of all other networks
+	Networks []string // IDs of all networks
+	Names    []string // of all but the ingress network
 	Taken    []Subnet // all that is known to be taken, the ingress network's own left out
-	Underlay int      // smallest MTU known of the network between the nodes; 0: unknown
-	Services []Service
-	Tasks    []Task
+	Pools    []string // from which the swarm takes subnets that nobody has chosen
+	// BridgePools are those from which daemons take subnets of bridge networks.
+	BridgePools []string
+	Underlay    int // smallest MTU known of the network between the nodes; 0: unknown
+	Services    []Service
+	Tasks       []Task
 }
 
 // Observer is what the workflow sees of the swarm.
@@ -145,4 +151,17 @@ type Nodes interface {
 type Prober interface {
 	// Answers is true only if something did: silence on UDP says nothing.
 	Answers(ctx context.Context, addr string, p Port) bool
+}
+
+// Swarm is what the workflows of this package work with. All fields are needed.
+type Swarm struct {
+	Observer Observer
+	Changer  Changer
+	Nodes    Nodes
+	Prober   Prober
+	Now      func() time.Time
+	// Sleep waits, or gives ctx's error when it ends.
+	Sleep func(ctx context.Context, d time.Duration) error
+	// Patience is how long one wait for the swarm may take.
+	Patience time.Duration
 }
