@@ -114,10 +114,49 @@ func (s *Store) Load(id string) (Run, error) {
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(records) == 0 { // killed before it was a run
 		return Run{}, &NoRunError{id}
 	}
+	if damaged := (*journal.DamagedError)(nil); errors.As(err, &damaged) {
+		return Run{}, salvage(id, damaged)
+	}
 	if err != nil {
 		return Run{}, err
 	}
 	return replay(id, records)
+}
+
+// DamagedRunError says that a run can't be gone on with, and what its journal
+// still tells.
+type DamagedRunError struct {
+	Known Run // up to the damage; without a plan: nothing is known
+	Err   *journal.DamagedError
+}
+
+func (e *DamagedRunError) Error() string {
+	text := "run " + e.Known.ID + ": " + e.Err.Error()
+	if p := e.Known.Plan; p.Title != "" {
+		text += fmt.Sprintf("\n  until then: %s\n  asked for by: %s\n  steps done: %d of %d", p.Title, p.Command, e.Known.InForce(), len(p.Steps))
+		for _, step := range p.Steps {
+			if phase := e.Known.Phases[step.ID]; phase == Begun || phase == UndoBegun {
+				text += "\n  under way: " + step.Title
+			}
+		}
+		if e.Known.Saved != nil {
+			text += "\n  what it saved to undo itself, service specs included, is whole: line 1 of the file, member \"secret\""
+		}
+	}
+	return text
+}
+
+func (e *DamagedRunError) Unwrap() error { return e.Err }
+
+// salvage reads what stands before the damage.
+func salvage(id string, damaged *journal.DamagedError) error {
+	known := Run{ID: id}
+	if len(damaged.Sound) > 0 {
+		if r, err := replay(id, damaged.Sound); err == nil {
+			known = r
+		}
+	}
+	return &DamagedRunError{known, damaged}
 }
 
 // Runs gives all runs, oldest first. Those whose journal can't be read are in
@@ -168,6 +207,16 @@ func (s *Store) Remove(id string) error {
 	}
 	if r.Open() {
 		return &OpenRunError{id}
+	}
+	return os.Remove(s.path(id))
+}
+
+// RemoveDamaged forgets a run whose journal can't be believed. Another run is
+// left as it is, without an error.
+func (s *Store) RemoveDamaged(id string) error {
+	_, err := s.Load(id)
+	if damaged := (*DamagedRunError)(nil); !errors.As(err, &damaged) {
+		return err
 	}
 	return os.Remove(s.path(id))
 }

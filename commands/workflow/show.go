@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,7 +42,12 @@ func load(store *wizard.Store, prefix string) (wizard.Run, error) {
 	if err != nil {
 		return wizard.Run{}, err
 	}
-	return store.Load(id)
+	r, err := store.Load(id)
+	if damaged := (*wizard.DamagedRunError)(nil); errors.As(err, &damaged) {
+		err = cmdenv.WithHint(err, fmt.Sprintf("It can't be gone on with. See how the swarm is with `weft ingress show`, mend it with\n"+
+			"`weft ingress repair --take-over %[1]s`, and forget the run with `weft workflow rm --force %[1]s`.", id))
+	}
+	return r, err
 }
 
 // view is a run without its secrets.

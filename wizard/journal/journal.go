@@ -5,7 +5,8 @@
 // is on disk before Append returns: what the record announces may then be done,
 // and not before. A process killed while it writes leaves half a line at the
 // end, which the next one that opens the journal for writing cuts off; half a
-// line anywhere else, or a number missing, is a damaged journal and an error.
+// line anywhere else, a number missing, or a line that its checksum does not
+// fit, is a damaged journal and an error.
 //
 // One process at a time writes a journal: it holds a lock on the file that ends
 // with the process. Reading needs no lock. The first record carries what undoing
@@ -65,6 +66,7 @@ type DamagedError struct {
 	Path   string
 	Line   int // from 1
 	Reason string
+	Sound  []Record // those before it
 }
 
 func (e *DamagedError) Error() string {
@@ -150,11 +152,10 @@ func (j *Journal) Records() []Record { return j.records }
 // record does not count, even if parts of it are there.
 func (j *Journal) Append(r Record) error {
 	r.Format, r.Seq, r.Time = Format, len(j.records)+1, j.now().UTC()
-	line, err := json.Marshal(r) //nolint:gosec // the secrets are what the file is for
+	line, err := encode(r)
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.path, err)
 	}
-	line = append(line, '\n')
 	if err := j.write(line); err != nil {
 		// The next record must not follow on half a line. If even this
 		// fails, the number of bytes still does: see write.
@@ -197,29 +198,12 @@ func parse(path string, data []byte) ([]Record, int64, error) {
 		if !whole { // nothing, or a record that was never acknowledged
 			return records, size, nil
 		}
-		var r Record
-		if err := json.Unmarshal(text, &r); err != nil {
-			return nil, 0, &DamagedError{path, line, err.Error()}
-		}
-		if reason := r.wrong(line); reason != "" {
-			return nil, 0, &DamagedError{path, line, reason}
+		r, reason := decode(text, line)
+		if reason != "" {
+			return nil, 0, &DamagedError{path, line, reason, records}
 		}
 		records = append(records, r)
 		size += int64(len(text)) + 1
 		data = rest
 	}
-}
-
-func (r *Record) wrong(line int) string {
-	switch {
-	case r.Format > Format:
-		return fmt.Sprintf("format %d is of a newer weft; this one knows up to %d", r.Format, Format)
-	case r.Format < 1:
-		return "no format"
-	case r.Seq != line:
-		return fmt.Sprintf("record %d where %d is expected", r.Seq, line)
-	case (line == 1) != (r.Kind == Start):
-		return fmt.Sprintf("%q as record %d", r.Kind, line)
-	}
-	return ""
 }

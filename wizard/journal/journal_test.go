@@ -107,15 +107,31 @@ func TestKilledAtAnyByte(t *testing.T) {
 	}
 }
 
+// line gives a record as it stands in a journal.
+func line(tb testing.TB, seq int, kind journal.Kind) string {
+	tb.Helper()
+	text, err := journal.Encode(journal.Record{Format: 1, Seq: seq, Kind: kind, Data: json.RawMessage(`{"port":8080}`)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
+
 func TestDamaged(t *testing.T) {
-	first := `{"format":1,"seq":1,"kind":"start"}` + "\n"
-	for name, tt := range map[string]struct{ text, want string }{
-		"half a line inside": {first + `{"format":1,"se` + "\n" + `{"format":1,"seq":3,"kind":"end"}` + "\n", "line 2"},
-		"a record missing":   {first + `{"format":1,"seq":3,"kind":"end"}` + "\n", "record 3 where 2"},
-		"newer":              {`{"format":2,"seq":1,"kind":"start"}` + "\n", "newer weft"},
-		"no format":          {`{}` + "\n", "no format"},
-		"no start":           {`{"format":1,"seq":1,"kind":"begin"}` + "\n", `"begin" as record 1`},
-		"two starts":         {first + `{"format":1,"seq":2,"kind":"start"}` + "\n", `"start" as record 2`},
+	first := line(t, 1, journal.Start)
+	for name, tt := range map[string]struct {
+		text, want string
+		sound      int
+	}{
+		"half a line inside": {first + `{"format":1,"se` + "\n" + line(t, 3, journal.End), "line 2", 1},
+		"a record missing":   {first + line(t, 3, journal.End), "record 3 where 2", 1},
+		"a byte flipped":     {first + line(t, 2, journal.Begin) + strings.Replace(line(t, 3, journal.End), "8080", "8081", 1), "line 3: it is not what was written", 2},
+		"the sum flipped":    {strings.Replace(first, `"sum":"`, `"sum":"0`, 1), "checksum", 0},
+		"no sum":             {`{"format":1,"seq":1,"kind":"start"}` + "\n", "no checksum", 0},
+		"newer":              {`{"format":2,"seq":1,"kind":"start"}` + "\n", "newer weft", 0},
+		"not a record":       {`{}` + "\n", "no checksum", 0},
+		"no start":           {line(t, 1, journal.Begin), `"begin" as record 1`, 0},
+		"two starts":         {first + line(t, 2, journal.Start), `"start" as record 2`, 1},
 	} {
 		path := filepath.Join(t.TempDir(), "x")
 		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
@@ -123,11 +139,33 @@ func TestDamaged(t *testing.T) {
 		}
 		_, err := journal.Open(path, now)
 		damaged := (*journal.DamagedError)(nil)
-		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), tt.want) {
+		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), tt.want) || len(damaged.Sound) != tt.sound {
 			t.Errorf("%s: %v", name, err)
 		}
 		if after, err := os.ReadFile(path); err != nil || string(after) != tt.text {
 			t.Errorf("%s: the file was changed", name)
+		}
+	}
+}
+
+// TestEveryByteFlipped changes each byte of a journal: none goes unnoticed.
+func TestEveryByteFlipped(t *testing.T) {
+	path, j := create(t, start(), journal.Record{Kind: journal.Begin, Step: "a"}, journal.Record{Kind: journal.End, Step: "a"})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(whole) - 1 { // without its end the last line is one that was never acknowledged
+		text := []byte(string(whole))
+		text[n] ^= 1
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if records, err := journal.Read(path); err == nil {
+			t.Errorf("byte %d (%q) flipped, and read as %d records", n, whole[n], len(records))
 		}
 	}
 }
@@ -171,7 +209,7 @@ func TestSeal(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add([]byte(`{"format":1,"seq":1,"kind":"start"}` + "\n" + `{"format":1,"seq":2,"kind":"begin","step":"a"}` + "\n" + `{"for`))
+	f.Add([]byte(line(f, 1, journal.Start) + line(f, 2, journal.Begin) + `{"for`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), "x")
 		if err := os.WriteFile(path, text, 0o600); err != nil {

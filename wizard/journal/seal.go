@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,10 +26,13 @@ func (j *Journal) replace() error {
 }
 
 func (j *Journal) writeSealed(tmp *os.File) error {
-	enc := json.NewEncoder(tmp)
 	for _, r := range j.records {
 		r.Secret = nil
-		if err := enc.Encode(r); err != nil { //nolint:gosec // there is no secret any more
+		line, err := encode(r)
+		if err == nil {
+			_, err = tmp.Write(line)
+		}
+		if err != nil {
 			return errors.Join(err, tmp.Close())
 		}
 	}
