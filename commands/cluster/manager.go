@@ -80,7 +80,7 @@ func (m *Manager) Observe(ctx context.Context) (ingress.World, error) {
 	if w.Services, err = m.services(ctx); err != nil {
 		return w, err
 	}
-	w.Tasks, err = m.Tasks(ctx)
+	w.Tasks, err = m.tasks(ctx)
 	return w, err
 }
 
@@ -251,8 +251,7 @@ func (m *Manager) Service(ctx context.Context, id string) (ingress.Service, erro
 	return one.service()
 }
 
-// Tasks is part of ingress.Observer.
-func (m *Manager) Tasks(ctx context.Context) ([]ingress.Task, error) {
+func (m *Manager) tasks(ctx context.Context) ([]ingress.Task, error) {
 	var all []swarm.Task
 	if err := m.get(ctx, "tasks", nil, &all); err != nil {
 		return nil, err

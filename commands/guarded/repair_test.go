@@ -201,20 +201,17 @@ func TestRepairKilled(t *testing.T) {
 	}
 }
 
-// stale gives a task of web's an endpoint of a network that is gone.
-type stale struct {
-	ingress.Observer
-
-	gone bool
-}
+// stale gives a task of web's an endpoint of a network that is gone, until it
+// is replaced.
+type stale struct{ ingress.Observer }
 
 func (s *stale) Observe(ctx context.Context) (ingress.World, error) {
 	w, err := s.Observer.Observe(ctx)
-	if err != nil || s.gone {
+	if err != nil {
 		return w, err
 	}
 	for i, svc := range w.Services {
-		if svc.Name != "web" {
+		if svc.Name != "web" || strings.Contains(string(svc.Spec), `"ForceUpdate":1`) {
 			continue
 		}
 		for j := range w.Tasks {

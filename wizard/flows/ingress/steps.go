@@ -177,10 +177,12 @@ func (c *Swarm) removeStep(s *saved) wizard.Step {
 }
 
 func (c *Swarm) goneStep(s *saved) wizard.Step {
-	wait := func(ctx context.Context, log *wizard.Log) error { return c.letGo(ctx, s.Old.Spec.Name, log) }
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "gone", Title: "Wait until every node has let go of " + s.Old.Spec.Name},
-		Do:      wait, Undo: wait,
+		Do:      func(ctx context.Context, log *wizard.Log) error { return c.letGo(ctx, log, s.Old.Spec.Name) },
+		Undo: func(ctx context.Context, log *wizard.Log) error {
+			return c.letGo(ctx, log, s.Old.Spec.Name, s.New.Name) // whichever was removed last
+		},
 	}
 }
 
@@ -203,7 +205,7 @@ func (c *Swarm) joinStep(s *saved) wizard.Step {
 	return wizard.Step{
 		Planned: wizard.Planned{ID: "join", Title: "Wait until every node has joined " + s.New.Name},
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.joined(ctx, s.New, log) },
-		Undo:    func(ctx context.Context, log *wizard.Log) error { return c.drained(ctx, s, log) },
+		Undo:    func(ctx context.Context, log *wizard.Log) error { return c.drainedBack(ctx, s, log) },
 	}
 }
 

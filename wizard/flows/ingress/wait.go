@@ -91,23 +91,54 @@ func tell(log *wizard.Log, told map[string]string, missing []lack) {
 	maps.Copy(told, now)
 }
 
-// drained waits until no task holds an endpoint of the present ingress network.
-// Tasks of nodes that are down hold nothing that could be waited for.
+// drained waits until no task holds an endpoint of the present ingress network,
+// and no node is down: it would keep its tasks, and with them a ruin of the
+// network, whatever happens here.
 func (c *Swarm) drained(ctx context.Context, s *saved, log *wizard.Log) error {
 	return c.until(ctx, "for tasks to give up their endpoints", func(ctx context.Context) ([]lack, error) {
-		now, err := c.Observer.Ingress(ctx)
-		if err != nil || now == nil {
-			return nil, err
-		}
-		w, err := c.Observer.Observe(ctx)
+		w, missing, err := c.holding(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		if err := intruder(&w, s); err != nil {
-			return nil, err
+		for _, n := range w.Nodes {
+			if !n.Ready() {
+				missing = append(missing, lack{n.Hostname, "is " + n.State})
+			}
 		}
-		return holders(&w, now.ID), nil
+		return missing, nil
 	}, log)
+}
+
+// drainedBack does the same on the way back, where it must not hang on a node
+// that is down.
+func (c *Swarm) drainedBack(ctx context.Context, s *saved, log *wizard.Log) error {
+	var w World
+	err := c.until(ctx, "for tasks to give up their endpoints", func(ctx context.Context) (missing []lack, err error) {
+		w, missing, err = c.holding(ctx, s)
+		return missing, err
+	}, log)
+	if err == nil {
+		absent(&w, log)
+	}
+	return err
+}
+
+// holding looks for tasks on nodes that are up.
+func (c *Swarm) holding(ctx context.Context, s *saved) (World, []lack, error) {
+	w, err := c.Observer.Observe(ctx)
+	if err != nil || w.Ingress == nil {
+		return w, nil, err
+	}
+	return w, holders(&w, w.Ingress.ID), intruder(&w, s)
+}
+
+// absent tells of nodes that were not waited for.
+func absent(w *World, log *wizard.Log) {
+	for _, n := range w.Nodes {
+		if !n.Ready() {
+			log.Note(n.Hostname, "was "+n.State+" and was not waited for: if published ports do not answer on it when it is back, restart its daemon")
+		}
+	}
 }
 
 // intruder looks for a service that publishes ports through the network and is
@@ -145,34 +176,39 @@ func holders(w *World, network string) []lack {
 	return slices.CompactFunc(list, func(a, b lack) bool { return a.subject == b.subject })
 }
 
-// letGo waits until no node has a network any more: as the nodes say, and for
-// those that can't be asked the time that one needs.
-func (c *Swarm) letGo(ctx context.Context, network string, log *wizard.Log) error {
+// letGo waits until no node that is up has one of these networks any more: as
+// the nodes say, and for those that can't be asked the time that one needs.
+func (c *Swarm) letGo(ctx context.Context, log *wizard.Log, networks ...string) error {
+	var w World
 	blind := true
-	err := c.until(ctx, "for nodes to let go of "+network, func(ctx context.Context) ([]lack, error) {
-		w, err := c.Observer.Observe(ctx)
-		if err != nil {
+	err := c.until(ctx, "for nodes to let go of "+networks[0], func(ctx context.Context) (missing []lack, err error) {
+		if w, err = c.Observer.Observe(ctx); err != nil {
 			return nil, err
 		}
-		var missing []lack
 		blind = false
 		for _, n := range w.Nodes {
 			if !n.Ready() {
 				continue
 			}
-			has, seen, err := c.Nodes.Has(ctx, n, network)
-			if err != nil {
-				return nil, fmt.Errorf("node %s: %w", n.Hostname, err)
-			}
-			blind = blind || !seen
-			if has {
-				missing = append(missing, lack{n.Hostname, "still has it"})
+			for _, name := range networks {
+				has, seen, err := c.Nodes.Has(ctx, n, name)
+				if err != nil {
+					return nil, fmt.Errorf("node %s: %w", n.Hostname, err)
+				}
+				blind = blind || !seen
+				if has {
+					missing = append(missing, lack{n.Hostname, "still has " + name})
+				}
 			}
 		}
 		return missing, nil
 	}, log)
-	if err != nil || !blind {
+	if err != nil {
 		return err
+	}
+	absent(&w, log)
+	if !blind {
+		return nil
 	}
 	log.Progress("", fmt.Sprintf("not every node can be asked: waiting %v", settle))
 	return c.Sleep(ctx, settle)
@@ -236,19 +272,25 @@ func (c *Swarm) convergeStep(s *saved) wizard.Step {
 // converged waits until each service has as many tasks running as it had, and
 // no update under way.
 func (c *Swarm) converged(ctx context.Context, s *saved, log *wizard.Log) error {
-	up := map[string]bool{}
+	settled := map[string]bool{}
 	return c.until(ctx, "for services", func(ctx context.Context) ([]lack, error) {
-		tasks, err := c.Observer.Tasks(ctx)
+		w, err := c.Observer.Observe(ctx)
 		if err != nil {
 			return nil, err
+		}
+		up := 0
+		for _, n := range w.Nodes {
+			if n.Ready() {
+				up++
+			}
 		}
 		var missing []lack
 		for i := range s.Services {
 			k := &s.Services[i]
-			if up[k.ID] {
+			if settled[k.ID] {
 				continue
 			}
-			text, err := c.lacks(ctx, k, tasks)
+			text, err := c.lacks(ctx, k, w.Tasks, up)
 			if err != nil {
 				return nil, err
 			}
@@ -256,7 +298,7 @@ func (c *Swarm) converged(ctx context.Context, s *saved, log *wizard.Log) error 
 				missing = append(missing, lack{k.Name, text})
 				continue
 			}
-			up[k.ID] = true
+			settled[k.ID] = true
 			if since := log.Began("detach:" + k.ID); !since.IsZero() {
 				log.Note(k.Name, fmt.Sprintf("was interrupted for at most %v", c.Now().Sub(since).Round(100*time.Millisecond)))
 			}
@@ -265,8 +307,8 @@ func (c *Swarm) converged(ctx context.Context, s *saved, log *wizard.Log) error 
 	}, log)
 }
 
-// lacks says what a service has not got back yet.
-func (c *Swarm) lacks(ctx context.Context, k *kept, tasks []Task) (string, error) {
+// lacks says what a service has not got back yet, with so many nodes up.
+func (c *Swarm) lacks(ctx context.Context, k *kept, tasks []Task, up int) (string, error) {
 	svc, err := c.Observer.Service(ctx, k.ID)
 	if errdefs.IsNotFound(err) {
 		return "", nil // putBack has told
@@ -280,8 +322,12 @@ func (c *Swarm) lacks(ctx context.Context, k *kept, tasks []Task) (string, error
 	case "updating":
 		return "is being updated", nil
 	}
-	if n := running(tasks, k.ID); n < k.Running {
-		return fmt.Sprintf("has %d of %d tasks running", n, k.Running), nil
+	want := k.Running
+	if replicas(k.Spec, -1) < 0 { // of a mode that has one task per node
+		want = min(want, up)
+	}
+	if n := running(tasks, k.ID); n < want {
+		return fmt.Sprintf("has %d of %d tasks running", n, want), nil
 	}
 	return "", nil
 }

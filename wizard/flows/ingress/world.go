@@ -124,7 +124,6 @@ type Observer interface {
 	Observe(ctx context.Context) (World, error)
 	// Service gives one service. One that is gone is errdefs' NotFound.
 	Service(ctx context.Context, id string) (Service, error)
-	Tasks(ctx context.Context) ([]Task, error)
 	// Ingress gives the present ingress network, or nil.
 	Ingress(ctx context.Context) (*Network, error)
 }
