@@ -109,6 +109,7 @@ func (m *Manager) nodes(ctx context.Context) ([]ingress.Node, error) {
 			ID: n.ID, Hostname: n.Description.Hostname, Addr: n.Status.Addr, State: string(n.Status.State),
 			Availability: string(n.Spec.Availability), EngineVersion: n.Description.Engine.EngineVersion,
 		}
+		_, node.Marked = n.Spec.Labels[markLabel]
 		if n.ManagerStatus != nil {
 			node.Reachability = string(n.ManagerStatus.Reachability)
 			// A manager knows itself by any address, the others by one.
@@ -289,15 +290,40 @@ func (m *Manager) RemoveNetwork(ctx context.Context, id string) error {
 	return err
 }
 
+// markLabel is the mark of TouchNode on a node.
+const markLabel = "weft.join"
+
 // TouchNode is part of ingress.Changer.
-func (m *Manager) TouchNode(ctx context.Context, id string) error {
+func (m *Manager) TouchNode(ctx context.Context, id string, mark bool) error {
 	var n struct {
 		Version swarm.Version
-		Spec    json.RawMessage
+		Spec    map[string]json.RawMessage
 	}
 	route := "nodes/" + url.PathEscape(id)
 	if err := m.get(ctx, route, nil, &n); err != nil {
 		return err
+	}
+	labels := map[string]string{}
+	if text := n.Spec["Labels"]; text != nil {
+		if err := json.Unmarshal(text, &labels); err != nil {
+			return fmt.Errorf("read labels of node %s: %w", id, err)
+		}
+	}
+	_, marked := labels[markLabel]
+	switch {
+	case mark && labels == nil:
+		labels = map[string]string{markLabel: "again"}
+	case mark:
+		labels[markLabel] = "again"
+	default:
+		delete(labels, markLabel)
+	}
+	if mark != marked {
+		text, err := json.Marshal(labels)
+		if err != nil {
+			return err
+		}
+		n.Spec["Labels"] = text
 	}
 	_, err := m.do(ctx, http.MethodPost, route+"/update", url.Values{"version": {strconv.FormatUint(n.Version.Index, 10)}}, n.Spec)
 	return err

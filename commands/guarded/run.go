@@ -98,9 +98,16 @@ func (s *Session) Resume(ctx context.Context, id string) error {
 	return s.again(ctx, id, (*wizard.Runner).Resume)
 }
 
-// Rollback takes an open run back.
+// Rollback takes an open run back. That is what was asked for, and no failure.
 func (s *Session) Rollback(ctx context.Context, id string) error {
-	return s.again(ctx, id, (*wizard.Runner).Rollback)
+	out, err := s.takeUp(ctx, id, s.report, (*wizard.Runner).Rollback)
+	if err != nil || out.Result != wizard.ResultRolledBack {
+		return s.end(ctx, out, err)
+	}
+	if !s.Opts.JSON {
+		fmt.Fprintf(s.Env.Out, "\nRolled back: run %s, all is as before\n", id)
+	}
+	return nil
 }
 
 // Abort ends an open run where it is.

@@ -3,6 +3,7 @@ package guarded_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,6 +163,47 @@ func TestNoAPIGoingBack(t *testing.T) {
 				t.Fatalf("%+v\n%s", out, b.log())
 			}
 			b.goOn(way{(*wizard.Runner).Resume, wizard.ResultRolledBack})
+		})
+	}
+}
+
+// TestDeafNode has a node miss the new network, or the old one on the way back.
+func TestDeafNode(t *testing.T) {
+	t.Run("forward", func(t *testing.T) {
+		b := newBed(t)
+		d := b.plan(answers())
+		b.SetDeaf("node3")
+		if out := b.start(t.Context(), d); out.Result != wizard.ResultDone {
+			t.Fatalf("%+v\n%s", out, b.log())
+		}
+		b.done()
+	})
+	t.Run("back", func(t *testing.T) {
+		b := newBed(t)
+		d := b.plan(answers())
+		failLate(b, func() { b.SetDeaf("node2") })
+		if out := b.start(t.Context(), d); out.Result != wizard.ResultRolledBack {
+			t.Fatalf("%+v\n%s", out, b.log())
+		}
+		b.undone()
+	})
+	for name, w := range ways() {
+		t.Run("killed with a mark, then "+name, func(t *testing.T) {
+			b := newBed(t)
+			d := b.plan(answers())
+			b.SetDeaf("node3")
+			b.Before(1, func() { b.at = 1 }, swarmtest.On("POST", "/nodes/*/update"), func(r swarmtest.Request) bool { return strings.Contains(r.Body, "weft.join") })
+			if !until(func() { b.start(t.Context(), d) }) {
+				t.Fatal("not killed")
+			}
+			b.at = 0
+			if _, nodes := b.Swarm.Do("GET", "/nodes", ""); !strings.Contains(nodes, "weft.join") {
+				t.Error("no mark was left")
+			}
+			b.goOn(w)
+			if _, nodes := b.Swarm.Do("GET", "/nodes", ""); strings.Contains(nodes, "weft.join") {
+				t.Errorf("a mark is left: %s", nodes)
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package swarmtest
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -23,6 +24,8 @@ type node struct {
 	local   *network // the one it holds, if any
 	wait    int      // steps until it joins or leaves one
 	stuck   bool     // it failed to let go of local, and does not try again
+	deaf    bool     // it fails to join the next network
+	failed  bool     // it has, and tries again when its spec changes
 
 	ephemeral int // ports it has chosen
 
@@ -66,6 +69,13 @@ func (s *Swarm) SetNode(hostname, state, availability string) {
 			n.availability = availability
 		}
 	})
+}
+
+// SetDeaf lets a node fail to join the next ingress network. It tries again only
+// when its labels, role or availability change, as a daemon does that has looked
+// for its address in the network too early.
+func (s *Swarm) SetDeaf(hostname string) {
+	s.changeNode(hostname, func(n *node) { n.deaf = true })
 }
 
 // SetEngine changes which version of Docker a node says it runs.
@@ -145,6 +155,13 @@ func (s *Swarm) advanceNode(i int, n *node) {
 		return
 	}
 	if n.local == nil {
+		if n.deaf {
+			n.deaf, n.failed = false, true
+		}
+		if n.failed {
+			n.wait = s.cfg.pace.Join
+			return
+		}
 		n.local = target
 		n.wait = s.cfg.pace.Leave + i
 		return
@@ -245,7 +262,11 @@ func (s *Swarm) updateNode(c *call) (answer, error) {
 	if version != n.version {
 		return answer{}, outOfSequence()
 	}
-	n.role, n.availability, n.labels = role, availability, stringMap(spec, "Labels")
+	labels := stringMap(spec, "Labels")
+	if role != n.role || availability != n.availability || !maps.Equal(labels, n.labels) {
+		n.failed = false
+	}
+	n.role, n.availability, n.labels = role, availability, labels
 	s.touch(&n.meta)
 	s.poke(n)
 	return answer{status: 200}, nil

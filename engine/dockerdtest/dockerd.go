@@ -180,7 +180,7 @@ func (b *Bed) logOnFailure(tb testing.TB) {
 			continue
 		}
 		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(log)), "\n"), func(line string) bool {
-			return strings.Contains(line, "module=grpc") // most of it, and nothing in it
+			return strings.Contains(line, "module=grpc") || strings.Contains(line, "net.ipv4.vs.") // most of it, and nothing in it
 		})
 		tb.Logf("end of the log of %s:\n%s", h.Name, strings.Join(lines[max(0, len(lines)-most):], "\n"))
 	}

@@ -217,8 +217,11 @@ func (c *Swarm) letGo(ctx context.Context, log *wizard.Log, networks ...string) 
 // joined waits until every node that is up has joined the ingress network. A
 // node gets its place in a new one with the next event of its own or of one of
 // its tasks (SwarmKit's allocator), for which an idle node may wait for ever: so
-// each is touched. A node that has failed to join, because it was still busy
-// with the old network, tries again when it is touched again.
+// each is touched.
+//
+// A daemon may fail to join, because it looks for its address in the network
+// before it has noted it (moby, executor.Configure), and tries again only when
+// its node has really changed: so one that takes long gets a mark, and loses it.
 func (c *Swarm) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) error {
 	touched := map[string]time.Time{}
 	err := c.until(ctx, "for nodes to join "+spec.Name, func(ctx context.Context) ([]lack, error) {
@@ -235,15 +238,17 @@ func (c *Swarm) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) e
 		}
 		var missing []lack
 		for _, n := range w.Nodes {
-			if !n.Ready() || now.Joined(n) {
+			in := now.Joined(n)
+			switch {
+			case !n.Ready() || in && !n.Marked:
 				continue
+			case in:
+				missing = append(missing, lack{n.Hostname, "has still a mark of ours"})
+			default:
+				missing = append(missing, lack{n.Hostname, "is not in it yet"})
 			}
-			missing = append(missing, lack{n.Hostname, "is not in it yet"})
-			if now := c.Now(); now.Sub(touched[n.ID]) >= touchEvery {
-				if err := c.Changer.TouchNode(ctx, n.ID); err != nil {
-					return nil, fmt.Errorf("touch node %s: %w", n.Hostname, err)
-				}
-				touched[n.ID] = now
+			if err := c.touch(ctx, n, in, touched); err != nil {
+				return nil, fmt.Errorf("touch node %s: %w", n.Hostname, err)
 			}
 		}
 		return missing, nil
@@ -252,6 +257,16 @@ func (c *Swarm) joined(ctx context.Context, spec NetworkSpec, log *wizard.Log) e
 		return &wizard.FinalError{Err: fmt.Errorf("%w; a node that does not join may hold a ruin of an older ingress network: restart its daemon", err)}
 	}
 	return err
+}
+
+// touch reminds a node of its place, if it was not done just now.
+func (c *Swarm) touch(ctx context.Context, n Node, in bool, touched map[string]time.Time) error {
+	last, again := touched[n.ID]
+	if !in && again && c.Now().Sub(last) < touchEvery {
+		return nil
+	}
+	touched[n.ID] = c.Now()
+	return c.Changer.TouchNode(ctx, n.ID, again && !in && !n.Marked)
 }
 
 // Joined looks for a node among the peers, which are known by the node's

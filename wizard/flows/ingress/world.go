@@ -16,6 +16,7 @@ type Node struct {
 	Availability  string `json:"availability"`
 	Reachability  string `json:"reachability,omitempty"` // of a manager
 	EngineVersion string `json:"engine_version"`
+	Marked        bool   `json:"-"` // by TouchNode
 }
 
 // Ready says that the node is up.
@@ -134,8 +135,9 @@ type Changer interface {
 	UpdateService(ctx context.Context, id string, version uint64, spec json.RawMessage) error
 	CreateNetwork(ctx context.Context, spec NetworkSpec) error
 	RemoveNetwork(ctx context.Context, id string) error
-	// TouchNode updates a node to what it is.
-	TouchNode(ctx context.Context, id string) error
+	// TouchNode updates a node to what it is, but for a mark: with mark it has
+	// one afterwards, otherwise none.
+	TouchNode(ctx context.Context, id string, mark bool) error
 }
 
 // Nodes is what can be seen of single nodes, where the user has said how to
