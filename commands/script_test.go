@@ -17,6 +17,9 @@ import (
 var update = flag.Bool("update", false, "write golden files and the outputs in scripts anew")
 
 func TestMain(m *testing.M) {
+	if os.Getenv("WEFT_HURRY") != "" {
+		os.Exit(hurried())
+	}
 	os.Exit(testscript.RunMain(m, map[string]func() int{
 		"weft": func() int { return commands.Main(os.Args[1:]) },
 		"ssh":  bridge,

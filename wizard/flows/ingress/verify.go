@@ -2,9 +2,12 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/containerd/errdefs"
 
 	"weft/wizard"
 )
@@ -62,6 +65,9 @@ func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 	}
 	for i := range s.Services {
 		k := &s.Services[i]
+		if err := c.intact(ctx, k); err != nil {
+			return err
+		}
 		for _, p := range k.Silent {
 			log.Note(k.Name, p.String()+" is unverifiable: it did not answer before either")
 		}
@@ -77,6 +83,30 @@ func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 		}
 		return missing, nil
 	}, log)
+}
+
+// intact looks whether a service has left the state it was in meanwhile. What
+// somebody else has made of it has been told when it was put back.
+func (c *Swarm) intact(ctx context.Context, k *kept) error {
+	svc, err := c.Observer.Service(ctx, k.ID)
+	if errdefs.IsNotFound(err) {
+		return nil // putBack has told
+	}
+	if err != nil {
+		return err
+	}
+	now, errNow := parse(svc.Spec)
+	was, errWas := parse(k.Spec)
+	meanwhile, err := parse(k.Detached)
+	if err := errors.Join(errNow, errWas, err); err != nil {
+		return fmt.Errorf("service %s: %w", k.Name, err)
+	}
+	for _, part := range parts() {
+		if !same(now[part], was[part]) && same(now[part], meanwhile[part]) {
+			return &wizard.FinalError{Err: fmt.Errorf("service %s: %s is not as it was: somebody has taken it back", k.Name, part)}
+		}
+	}
+	return nil
 }
 
 // mute names the ports of a service that answered before and do not now.
