@@ -52,6 +52,7 @@ func (a aim) String() string {
 type victim struct {
 	aim
 
+	instead func() // what happens there, if it is not killed
 	signals chan os.Signal
 	ended   chan struct{} // closed when it is dead
 	once    sync.Once
@@ -62,11 +63,16 @@ type victim struct {
 	text    []byte   // what of that has not been looked at
 }
 
-// kill ends the process and returns when it has ended. Only the first call
-// does.
-func (v *victim) kill() {
+// strike does what is to happen where it was aimed at, once. A process that is
+// killed has ended when it returns.
+func (v *victim) strike() {
+	if v.instead != nil {
+		v.once.Do(v.instead)
+		return
+	}
 	v.once.Do(func() { v.signals <- syscall.SIGKILL })
 	<-v.ended
+	panic(http.ErrAbortHandler)
 }
 
 // kind says what a request is for.
@@ -98,18 +104,15 @@ func (v *victim) proxy(target string) http.Handler {
 	forward.ErrorLog = nil
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if v.heard() {
-			v.kill()
-			panic(http.ErrAbortHandler)
+			v.strike()
 		}
-		if v.request == "" || v.kind(r) != v.request {
-			forward.ServeHTTP(w, r)
-			return
+		if here := v.request != "" && v.kind(r) == v.request; here {
+			if v.after {
+				forward.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithoutCancel(r.Context())))
+			}
+			v.strike()
 		}
-		if v.after {
-			forward.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithoutCancel(r.Context())))
-		}
-		v.kill()
-		panic(http.ErrAbortHandler)
+		forward.ServeHTTP(w, r)
 	})
 }
 
@@ -158,7 +161,20 @@ func (v *victim) heard() bool {
 // killed runs weft until it is killed, and says whether it was.
 func (o operator) killed(at aim, args ...string) bool {
 	o.Helper()
-	v := &victim{aim: at, signals: make(chan os.Signal, 1), ended: make(chan struct{})}
+	r, err := o.struck(&victim{aim: at}, args...)
+	if err == nil {
+		return false
+	}
+	if !strings.Contains(err.Error(), "killed") {
+		o.Fatalf("%s: %v\n%s", at, err, r)
+	}
+	return true
+}
+
+// struck runs weft with something happening on the way.
+func (o operator) struck(v *victim, args ...string) (errOut string, err error) {
+	o.Helper()
+	v.signals, v.ended = make(chan os.Signal, 1), make(chan struct{})
 	read, write, err := os.Pipe()
 	must(o.T, err)
 	v.told = read
@@ -172,18 +188,12 @@ func (o operator) killed(at aim, args ...string) bool {
 		_ = server.Close()
 		<-served
 	}()
-	var errOut bytes.Buffer
+	var said bytes.Buffer
 	argv := append([]string{"env", "XDG_STATE_HOME=" + o.home, o.node.bin, "--host", "unix://" + filepath.Join(lab.RunDir, "proxy.sock")}, args...)
-	err = o.lab.Exec(o.Context(), o.node.Name, lab.Process{Args: argv, Out: write, Err: &errOut, Signals: v.signals})
+	err = o.lab.Exec(o.Context(), o.node.Name, lab.Process{Args: argv, Out: write, Err: &said, Signals: v.signals})
 	close(v.ended)
 	must(o.T, write.Close())
-	if err == nil {
-		return false
-	}
-	if !strings.Contains(err.Error(), "killed") {
-		o.Fatalf("%s: %v\n%s", at, err, errOut.String())
-	}
-	return true
+	return said.String(), err
 }
 
 // bed is a swarm on which runs are killed one after another.
@@ -309,7 +319,7 @@ func dockerdBed(t *testing.T) *bed {
 		"two":  {"published=8002,target=80", "published=8102,target=53,protocol=udp"},
 		"host": {"published=8003,target=80,mode=host", "published=8103,target=80"},
 	} {
-		args := []string{"service", "create", "--detach", "--name", name, "--label", "test=" + name}
+		args := []string{"service", "create", "--detach", "--name", name, "--label", "test=" + name, "--update-monitor", "300ms"}
 		for _, p := range ports {
 			args = append(args, "--publish", p)
 		}
@@ -327,20 +337,4 @@ func engineBed(t *testing.T) *bed {
 	nodes[0].weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "3", "weft/probe")
 	awaitReplicas(t, nodes[0], "web", "3/3")
 	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24"}
-}
-
-// TestKilledOnDockerd kills weft with SIGKILL at each kind of step.
-func TestKilledOnDockerd(t *testing.T) {
-	b := dockerdBed(t)
-	b.killEach(append(waits("services", "drain", "gone", "join", "converge", "verify"), changes("detach", "detach", "remove", "remove", "create", "create", "restore", "restore")...))
-}
-
-// TestKilledOnEngine does the same on the built-in engine. Its services go on.
-func TestKilledOnEngine(t *testing.T) {
-	b := engineBed(t)
-	tasks := b.node.weft(t, "service", "ps", "-q", "web")
-	b.killEach(append(waits("drain", "gone", "join", "verify"), changes("remove", "remove", "create", "create")...))
-	if now := b.node.weft(t, "service", "ps", "-q", "web"); now != tasks {
-		t.Errorf("the tasks of a service without published ports are now %s, were %s", now, tasks)
-	}
 }
