@@ -179,6 +179,7 @@ func (s *Store) Runs() ([]Run, error) {
 		}
 		runs = append(runs, r)
 	}
+	slices.SortStableFunc(runs, func(a, b Run) int { return a.Started.Compare(b.Started) }) // an ID tells the second only
 	return runs, errors.Join(errs...)
 }
 

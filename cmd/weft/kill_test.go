@@ -28,24 +28,42 @@ import (
 )
 
 // aim is where a weft process is killed. Either when it has told of an event,
-// which is after the record of the journal that the event is about; or around
-// the n-th request of a kind.
+// which is after the record of the journal that the event is about; or around a
+// request.
 type aim struct {
-	event wizard.EventType
-	step  string // of the event: its ID up to the colon
+	event wizard.EventType // empty: any that is about a record
+	step  string           // of the event: its ID up to the colon; empty: any
 
-	request string // detach, remove, create, restore; empty: see event
+	request string // detach, remove, create, restore, or any that changes something; empty: see event
 	after   bool   // when the engine has done what was asked
+
+	nth int // of those; 0: the first
 }
 
+// anyChange is every request that changes something.
+const anyChange = "change anything"
+
 func (a aim) String() string {
+	text := fmt.Sprintf("before the request to %s", a.request)
 	switch {
+	case a.request == "" && a.event == "":
+		text = "after a record"
 	case a.request == "":
-		return string(a.event) + " " + a.step
+		text = fmt.Sprintf("%s %s", a.event, a.step)
 	case a.after:
-		return "after the request to " + a.request
+		text = "after the request to " + a.request
 	}
-	return "before the request to " + a.request
+	if a.nth > 1 {
+		text += fmt.Sprintf(", number %d", a.nth)
+	}
+	return text
+}
+
+// is says whether an event is one that is aimed at.
+func (a aim) is(e wizard.Event) bool {
+	step, _, _ := strings.Cut(e.Step, ":")
+	kind := e.Type == a.event || a.event == "" && (e.Type == wizard.StepBegins || e.Type == wizard.StepEnds)
+	return a.request == "" && kind && (a.step == "" || a.step == step)
 }
 
 // victim is a weft process that is killed on the way.
@@ -58,6 +76,7 @@ type victim struct {
 	once    sync.Once
 
 	mu      sync.Mutex // guards what follows
+	seen    int        // of what is aimed at
 	created bool
 	told    *os.File // where it tells its events
 	text    []byte   // what of that has not been looked at
@@ -75,10 +94,22 @@ func (v *victim) strike() {
 	panic(http.ErrAbortHandler)
 }
 
-// kind says what a request is for.
-func (v *victim) kind(r *http.Request) string {
+// here says whether a request is the one that is aimed at.
+func (v *victim) here(r *http.Request) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	kind := v.kind(r)
+	return v.request != "" && (kind == v.request || v.request == anyChange && r.Method != http.MethodGet && r.Method != http.MethodHead) && v.reached()
+}
+
+// reached counts what is aimed at. It needs mu.
+func (v *victim) reached() bool {
+	v.seen++
+	return v.seen == max(v.nth, 1)
+}
+
+// kind says what a request is for. It needs mu.
+func (v *victim) kind(r *http.Request) string {
 	_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/") // without the version
 	switch {
 	case r.Method == http.MethodPost && path == "networks/create":
@@ -106,7 +137,7 @@ func (v *victim) proxy(target string) http.Handler {
 		if v.heard() {
 			v.strike()
 		}
-		if here := v.request != "" && v.kind(r) == v.request; here {
+		if v.here(r) {
 			if v.after {
 				forward.ServeHTTP(discard{http.Header{}}, r.WithContext(context.WithoutCancel(r.Context())))
 			}
@@ -152,7 +183,7 @@ func (v *victim) heard() bool {
 		if json.Unmarshal(line, &e) != nil {
 			continue
 		}
-		if step, _, _ := strings.Cut(e.Step, ":"); v.request == "" && e.Type == v.event && step == v.step {
+		if v.is(e) && v.reached() {
 			return true
 		}
 	}
@@ -249,17 +280,22 @@ func (b *bed) check(status string) {
 	}
 }
 
-// killAt kills one run and goes on with it.
-func (b *bed) killAt(at aim, verb string) {
+// killAt kills one run and goes on with it. A run that never comes there is
+// done, and the answer false.
+func (b *bed) killAt(at aim, verb string) bool {
 	b.Helper()
 	began := time.Now()
 	name, subnet, args := b.customise()
 	if !b.killed(at, args...) {
-		b.Fatalf("%s: never came there", at)
+		b.name, b.subnet = name, subnet
+		return false
 	}
 	ids := strings.Fields(b.run("workflow", "ls", "-q").out)
 	if len(ids) == 0 {
 		b.Fatalf("%s: there is no run", at)
+	}
+	if strings.Contains(b.run("workflow", "show", ids[len(ids)-1]).out, "Status:   done") {
+		verb = "resume" // killed while it cleaned up: there is nothing to take back
 	}
 	r := b.run(append([]string{"workflow", verb, ids[len(ids)-1]}, b.contexts()...)...)
 	if r.code != 0 {
@@ -274,6 +310,7 @@ func (b *bed) killAt(at aim, verb string) {
 		b.Fatalf("%s, then %s:\n%s", at, verb, r.out)
 	}
 	b.Logf("%s, then %s: %v", at, verb, time.Since(began).Round(100*time.Millisecond))
+	return true
 }
 
 // waits are the kills at steps that only wait, after the record of their begin
@@ -303,7 +340,9 @@ func changes(kinds ...string) []aim {
 func (b *bed) killEach(points []aim) {
 	b.Helper()
 	for i, at := range points {
-		b.killAt(at, []string{"resume", "rollback"}[i/2%2])
+		if !b.killAt(at, []string{"resume", "rollback"}[i/2%2]) {
+			b.Fatalf("%s: never came there", at)
+		}
 	}
 }
 
