@@ -131,19 +131,21 @@ type DamagedRunError struct {
 }
 
 func (e *DamagedRunError) Error() string {
-	text := "run " + e.Known.ID + ": " + e.Err.Error()
-	if p := e.Known.Plan; p.Title != "" {
-		text += fmt.Sprintf("\n  until then: %s\n  asked for by: %s\n  steps done: %d of %d", p.Title, p.Command, e.Known.InForce(), len(p.Steps))
-		for _, step := range p.Steps {
-			if phase := e.Known.Phases[step.ID]; phase == Begun || phase == UndoBegun {
-				text += "\n  under way: " + step.Title
-			}
-		}
-		if e.Known.Saved != nil {
-			text += "\n  what it saved to undo itself, service specs included, is whole: line 1 of the file, member \"secret\""
+	lines := []string{"run " + e.Known.ID + ": " + e.Err.Error()}
+	p := &e.Known.Plan
+	if p.Title == "" {
+		return lines[0]
+	}
+	lines = append(lines, "until then: "+p.Title, "asked for by: "+p.Command, fmt.Sprintf("steps done: %d of %d", e.Known.InForce(), len(p.Steps)))
+	for _, step := range p.Steps {
+		if phase := e.Known.Phases[step.ID]; phase == Begun || phase == UndoBegun {
+			lines = append(lines, "under way: "+step.Title)
 		}
 	}
-	return text
+	if e.Known.Saved != nil {
+		lines = append(lines, "what it saved to undo itself, service specs included, is whole: line 1 of the file, member \"secret\"")
+	}
+	return strings.Join(lines, "\n  ")
 }
 
 func (e *DamagedRunError) Unwrap() error { return e.Err }

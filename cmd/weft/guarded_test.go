@@ -56,8 +56,11 @@ func (b *bed) daemonsDie(pid func(node) int) {
 		of int
 		at aim
 	}{
-		{0, aim{request: "remove"}}, {0, aim{request: "create"}}, {0, aim{event: wizard.StepBegins, step: "join"}},
-		{2, aim{event: wizard.StepBegins, step: "gone"}}, {2, aim{request: "create"}},
+		{0, aim{request: "remove"}},
+		{0, aim{request: "create"}},
+		{0, aim{event: wizard.StepBegins, step: "join"}},
+		{2, aim{event: wizard.StepBegins, step: "gone"}},
+		{2, aim{request: "create"}},
 	} {
 		b.dies(b.nodes[c.of], c.at, pid)
 	}

@@ -248,7 +248,7 @@ func (b *broken) hazards() []wizard.Hazard {
 	if len(names) > 0 {
 		list = append(list, wizard.Hazard{
 			Name: "restores-ports",
-			Text: fmt.Sprintf("%s get back what their last update has taken off them; somebody may have done that on purpose (--skip SERVICE leaves one alone)", strings.Join(names, ", ")),
+			Text: strings.Join(names, ", ") + " get back what their last update has taken off them; somebody may have done that on purpose (--skip SERVICE leaves one alone)",
 		})
 	}
 	if len(names)+len(b.Rolls) > 0 {

@@ -185,23 +185,8 @@ func (c *Swarm) letGo(ctx context.Context, log *wizard.Log, networks ...string) 
 		if w, err = c.Observer.Observe(ctx); err != nil {
 			return nil, err
 		}
-		blind = false
-		for _, n := range w.Nodes {
-			if !n.Ready() {
-				continue
-			}
-			for _, name := range networks {
-				has, seen, err := c.Nodes.Has(ctx, n, name)
-				if err != nil {
-					return nil, fmt.Errorf("node %s: %w", n.Hostname, err)
-				}
-				blind = blind || !seen
-				if has {
-					missing = append(missing, lack{n.Hostname, "still has " + name})
-				}
-			}
-		}
-		return missing, nil
+		missing, blind, err = c.keeping(ctx, &w, networks)
+		return missing, err
 	}, log)
 	if err != nil {
 		return err
@@ -212,6 +197,27 @@ func (c *Swarm) letGo(ctx context.Context, log *wizard.Log, networks ...string) 
 	}
 	log.Progress("", fmt.Sprintf("not every node can be asked: waiting %v", settle))
 	return c.Sleep(ctx, settle)
+}
+
+// keeping names the nodes that still have one of these networks. blind: one of
+// them can't be asked.
+func (c *Swarm) keeping(ctx context.Context, w *World, networks []string) (list []lack, blind bool, err error) {
+	for _, n := range w.Nodes {
+		if !n.Ready() {
+			continue
+		}
+		for _, name := range networks {
+			has, seen, err := c.Nodes.Has(ctx, n, name)
+			if err != nil {
+				return nil, blind, fmt.Errorf("node %s: %w", n.Hostname, err)
+			}
+			blind = blind || !seen
+			if has {
+				list = append(list, lack{n.Hostname, "still has " + name})
+			}
+		}
+	}
+	return list, blind, nil
 }
 
 // joined waits until every node that is up has joined the ingress network. A
@@ -293,19 +299,13 @@ func (c *Swarm) converged(ctx context.Context, s *saved, log *wizard.Log) error 
 		if err != nil {
 			return nil, err
 		}
-		up := 0
-		for _, n := range w.Nodes {
-			if n.Ready() {
-				up++
-			}
-		}
 		var missing []lack
 		for i := range s.Services {
 			k := &s.Services[i]
 			if settled[k.ID] {
 				continue
 			}
-			text, err := c.lacks(ctx, k, w.Tasks, up)
+			text, err := c.lacks(ctx, k, w.Tasks, w.up())
 			if err != nil {
 				return nil, err
 			}

@@ -120,6 +120,17 @@ type World struct {
 	Tasks       []Task
 }
 
+// up counts the nodes that are.
+func (w *World) up() int {
+	n := 0
+	for _, node := range w.Nodes {
+		if node.Ready() {
+			n++
+		}
+	}
+	return n
+}
+
 // Observer is what the workflow sees of the swarm.
 type Observer interface {
 	Observe(ctx context.Context) (World, error)
