@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,6 +30,26 @@ func (n Nodes) Has(ctx context.Context, node ingress.Node, network string) (has,
 		return false, true, err
 	}
 	return slices.ContainsFunc(all, func(r resource) bool { return r.Name == network && r.Ingress }), true, nil
+}
+
+// Taken is part of ingress.Nodes: networks of one node only, such as bridges.
+func (n Nodes) Taken(ctx context.Context) ([]ingress.Subnet, error) {
+	var list []ingress.Subnet
+	for _, hostname := range slices.Sorted(maps.Keys(n)) {
+		all, err := (&Manager{n[hostname], RequestTimeout}).networkList(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", hostname, err)
+		}
+		for _, r := range all {
+			if r.Scope != "local" {
+				continue
+			}
+			for _, p := range r.IPAM.Config {
+				list = append(list, ingress.Subnet{Prefix: p.Subnet, By: "network " + r.Name + " of node " + hostname})
+			}
+		}
+	}
+	return list, nil
 }
 
 // dialTimeout is how long a port may take to answer.

@@ -11,7 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -355,21 +355,26 @@ func TestFailingAtEveryCall(t *testing.T) {
 	}
 }
 
+// TestABrokenPortFailsVerify breaks a port of a service that is changed, and one
+// of a service that nothing is done to.
 func TestABrokenPortFailsVerify(t *testing.T) {
-	b := newBed(t)
-	d := b.plan(answers())
-	b.flow.Patience = 30 * time.Second
-	port := "8080"
-	if !slices.ContainsFunc(b.Ports(), func(p string) bool { return strings.HasPrefix(p, port) }) {
-		t.Fatalf("the swarm's ports are %v", b.Ports())
+	for _, port := range []int{8080, 9100} {
+		t.Run(strconv.Itoa(port), func(t *testing.T) {
+			b := newBed(t)
+			d := b.plan(answers())
+			b.flow.Patience = 30 * time.Second
+			if !b.Answers(port, "tcp") {
+				t.Fatalf("the swarm's ports are %v", b.Ports())
+			}
+			b.BreakPort(port, "tcp", true)
+			out := b.start(t.Context(), d)
+			if out.Result != wizard.ResultOpen || out.Step != "verify" || !strings.Contains(out.Err.Error(), strconv.Itoa(port)) {
+				t.Fatalf("%+v", out)
+			}
+			b.BreakPort(port, "tcp", false)
+			b.goOn(ways()["resume"])
+		})
 	}
-	b.BreakPort(8080, "tcp", true)
-	out := b.start(t.Context(), d)
-	if out.Result != wizard.ResultOpen || out.Step != "verify" || !strings.Contains(out.Err.Error(), "8080") {
-		t.Fatalf("%+v", out)
-	}
-	b.BreakPort(8080, "tcp", false)
-	b.goOn(ways()["resume"])
 }
 
 func TestLock(t *testing.T) {

@@ -323,7 +323,7 @@ func TestFindingsFrame(t *testing.T) {
 	p := plain()
 	p.Findings = []wizard.Finding{
 		{Code: "subnet-overlap", Severity: wizard.Blocks, Text: "subnet 10.11.0.0/16 overlaps 10.11.3.0/24 of network core", Fix: "choose another --subnet"},
-		{Code: "engine-versions", Severity: wizard.Warns, Text: "the nodes run several engine versions (20.10.24, 28.5.2); Docker advises against removing the ingress network then", Fix: "finish the upgrade of the nodes first"},
+		{Code: "engine-versions", Severity: wizard.Warns, Text: "the nodes run several engine versions (20.10.24, 28.5.2); Docker warns that the removal may then not be effective, and the function of ingress networks made later be impaired", Fix: "finish the upgrade of the nodes first"},
 	}
 	s := open(t, 80, 24, &puppet{draft: wizard.Draft{Plan: p}})
 	s.Press("enter", "enter")

@@ -46,7 +46,10 @@ type saved struct {
 	New      NetworkSpec `json:"new"`
 	Nodes    []Node      `json:"nodes"`
 	Services []kept      `json:"services"`
-	ToZero   bool        `json:"to_zero"`
+	// Bystanders are services that publish ports, but none through the
+	// network. Nothing is done to them, and their ports are verified as well.
+	Bystanders []kept `json:"bystanders,omitempty"`
+	ToZero     bool   `json:"to_zero"`
 }
 
 // kept is a service as it was.
@@ -74,7 +77,7 @@ func (c *Customise) Plan(ctx context.Context, answers json.RawMessage) (wizard.D
 	if err != nil {
 		return wizard.Draft{}, err
 	}
-	w, err := c.Observer.Observe(ctx)
+	w, err := c.survey(ctx)
 	if err != nil {
 		return wizard.Draft{}, err
 	}
@@ -84,6 +87,17 @@ func (c *Customise) Plan(ctx context.Context, answers json.RawMessage) (wizard.D
 	}
 	c.probe(ctx, &w, s)
 	return c.draft(ctx, &w, &opts, s)
+}
+
+// survey observes all that planning looks at.
+func (c *Swarm) survey(ctx context.Context) (World, error) {
+	w, err := c.Observer.Observe(ctx)
+	if err != nil {
+		return w, err
+	}
+	taken, err := c.Nodes.Taken(ctx)
+	w.Taken = append(w.Taken, taken...)
+	return w, err
 }
 
 // keep collects what the run will need from the world as it is.
@@ -96,6 +110,9 @@ func keep(w *World, opts *Options) (*saved, error) {
 			return nil, fmt.Errorf("service %s: %w", svc.Name, err)
 		}
 		if len(published) == 0 {
+			if len(svc.Ports) > 0 {
+				s.Bystanders = append(s.Bystanders, kept{ID: svc.ID, Name: svc.Name})
+			}
 			continue
 		}
 		detached, err := detach(svc.Spec, s.ToZero)
@@ -110,10 +127,12 @@ func keep(w *World, opts *Options) (*saved, error) {
 
 // probe finds out which of the ports answer now.
 func (c *Swarm) probe(ctx context.Context, w *World, s *saved) {
-	for i := range s.Services {
-		k := &s.Services[i]
-		j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == k.ID })
-		k.Answered, k.Silent = c.baseline(ctx, w, &w.Services[j])
+	for _, list := range [][]kept{s.Services, s.Bystanders} {
+		for i := range list {
+			k := &list[i]
+			j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == k.ID })
+			k.Answered, k.Silent = c.baseline(ctx, w, &w.Services[j])
+		}
 	}
 }
 
@@ -130,7 +149,7 @@ func running(tasks []Task, service string) int {
 func (c *Customise) draft(ctx context.Context, w *World, opts *Options, s *saved) (wizard.Draft, error) {
 	p := wizard.Plan{
 		Format: wizard.PlanFormat, Flow: Flow, Cluster: w.Cluster, Command: CommandLine(*opts),
-		Title: "Create ingress network " + describe(&s.New), Losses: losses(s), Notes: c.notes(ctx, s),
+		Title: "Create ingress network " + describe(&s.New), Losses: losses(s), Notes: append(endpoints(w), c.notes(ctx, s)...),
 		Findings: preflight(w, s), Hazards: hazards(s),
 	}
 	if s.Old != nil {

@@ -17,7 +17,7 @@ type view struct{ world World }
 
 // Look is part of wizard.Guide.
 func (c *Customise) Look(ctx context.Context) (wizard.View, error) {
-	w, err := c.Observer.Observe(ctx)
+	w, err := c.survey(ctx)
 	if err != nil {
 		return nil, err
 	}

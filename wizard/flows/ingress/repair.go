@@ -60,7 +60,7 @@ func (r *Repair) Plan(ctx context.Context, answers json.RawMessage) (wizard.Draf
 	if err != nil {
 		return wizard.Draft{}, err
 	}
-	w, err := r.Observer.Observe(ctx)
+	w, err := r.survey(ctx)
 	if err != nil {
 		return wizard.Draft{}, err
 	}

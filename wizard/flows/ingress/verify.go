@@ -64,10 +64,11 @@ func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 		return &wizard.FinalError{Err: fmt.Errorf("the ingress network is not %s", describe(&s.New))}
 	}
 	for i := range s.Services {
-		k := &s.Services[i]
-		if err := c.intact(ctx, k); err != nil {
+		if err := c.intact(ctx, &s.Services[i]); err != nil {
 			return err
 		}
+	}
+	for _, k := range slices.Concat(s.Services, s.Bystanders) {
 		for _, p := range k.Silent {
 			log.Note(k.Name, p.String()+" is unverifiable: it did not answer before either")
 		}
@@ -78,8 +79,10 @@ func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 			return nil, err
 		}
 		var missing []lack
-		for i := range s.Services {
-			missing = append(missing, c.mute(ctx, &w, &s.Services[i])...)
+		for _, list := range [][]kept{s.Services, s.Bystanders} {
+			for i := range list {
+				missing = append(missing, c.mute(ctx, &w, &list[i])...)
+			}
 		}
 		return missing, nil
 	}, log)

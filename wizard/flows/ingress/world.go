@@ -157,6 +157,9 @@ type Nodes interface {
 	// Has says whether a node still has a network. seen is false where the
 	// node can't be asked.
 	Has(ctx context.Context, node Node, network string) (has, seen bool, err error)
+	// Taken gives what the networks of those nodes take that the manager does
+	// not know of.
+	Taken(ctx context.Context) ([]Subnet, error)
 }
 
 // Prober tells whether a port answers at an address.
