@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"weft/engine/dockerdtest"
 	"weft/engine/kernel"
 	"weft/engine/lab"
+	"weft/wizard"
 )
 
 // operator is somebody at the console of a host.
@@ -109,6 +111,39 @@ func TestCustomiseDockerd(t *testing.T) {
 	if r := o.run("workflow", "ls", "--format", "{{.Status}} {{.Step}}"); !strings.HasPrefix(r.out, "done ") {
 		t.Errorf("workflow ls: %v", r)
 	}
+	breakPort(o, nodes, 8005)
+	if diff := cmp.Diff(before, specs(t, nodes[0])); diff != "" {
+		t.Errorf("specs before (-) and after the second run (+):\n%s", diff)
+	}
+}
+
+// breakPort has a port that answered stop to do so in the middle of a run: it
+// must be found out, and the run wait for it to be mended.
+func breakPort(o operator, nodes []node, port int) {
+	o.Helper()
+	table := fmt.Sprintf("table inet broken { chain in { type filter hook prerouting priority raw; tcp dport %[1]d drop; }; chain out { type filter hook output priority raw; tcp dport %[1]d drop; }; }", port)
+	everywhere := func(words ...string) {
+		for _, n := range nodes {
+			must(o.T, o.lab.Exec(o.Context(), n.Name, lab.Process{Args: append([]string{"nft"}, words...)}))
+		}
+	}
+	said, err := o.struck(&victim{aim: aim{event: wizard.StepBegins, step: "verify"}, instead: func() { everywhere(table) }},
+		"ingress", "customise", "--name", "ingress", "--subnet", "10.12.0.0/16", "--json", "--yes", "--accept", "drops-ingress-traffic,restarts-tasks", "--patience", "60s")
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 13 || !strings.Contains(said, strconv.Itoa(port)) {
+		o.Fatalf("with port %d broken: %v\n%s", port, err, said)
+	}
+	everywhere("delete", "table", "inet", "broken")
+	id := strings.TrimSpace(o.run("workflow", "ls", "--format", "{{.ID}} {{.Status}}").out)
+	for line := range strings.Lines(id) {
+		if run, open := strings.CutSuffix(strings.TrimSpace(line), " open"); open {
+			if r := o.run("workflow", "resume", run); r.code != 0 {
+				o.Errorf("port %d mended, then resume: %v", port, r)
+			}
+			return
+		}
+	}
+	o.Errorf("no run is open:\n%s", id)
 }
 
 // specs gives the services' specs as the engine has them, by name.
