@@ -220,10 +220,10 @@ type way struct {
 
 // killEverywhere kills a run at each point there is, the n-th being set by
 // aim, and goes on with it in a new process.
-func killEverywhere(t *testing.T, least int, w way, aim func(b *bed, n int)) {
+func killEverywhere(t *testing.T, least int, w way, aim func(b *bed, n int), options ...swarmtest.Option) {
 	t.Helper()
 	for n := 1; ; n++ {
-		b := newBed(t)
+		b := newBed(t, options...)
 		d := b.plan(answers())
 		aim(b, n)
 		if !until(func() { b.start(t.Context(), d) }) {
@@ -270,6 +270,19 @@ func TestKilledAtEveryChange(t *testing.T) {
 				killEverywhere(t, 20, w, func(b *bed, n int) { b.at, b.after = n, after })
 			})
 		}
+	}
+}
+
+// TestKilledAmongSlowNodes does so where nodes take long to let go of a network:
+// the manager goes on showing its own node's copy of one that was removed.
+func TestKilledAmongSlowNodes(t *testing.T) {
+	pace := swarmtest.DefaultPace()
+	pace.Leave = 12
+	for name, w := range ways() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killEverywhere(t, 20, w, func(b *bed, n int) { b.at, b.after = n, true }, swarmtest.WithPace(pace))
+		})
 	}
 }
 

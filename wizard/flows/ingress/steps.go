@@ -160,7 +160,7 @@ func (c *Swarm) removeStep(s *saved) wizard.Step {
 			}
 			return c.remove(ctx, now)
 		},
-		Undo: func(ctx context.Context, log *wizard.Log) error { return c.create(ctx, s.Old.again(), log) },
+		Undo: func(ctx context.Context, log *wizard.Log) error { return c.recreate(ctx, s.Old, log) },
 		Check: func(ctx context.Context) (wizard.State, error) {
 			now, err := c.Observer.Ingress(ctx)
 			switch {
@@ -207,6 +207,25 @@ func (c *Swarm) joinStep(s *saved) wizard.Step {
 		Do:      func(ctx context.Context, log *wizard.Log) error { return c.joined(ctx, s.New, log) },
 		Undo:    func(ctx context.Context, log *wizard.Log) error { return c.drainedBack(ctx, s, log) },
 	}
+}
+
+// recreate makes the old network again, unless it was never removed. For a while
+// after its removal a manager still shows its own node's copy: only one that
+// stays is the network.
+func (c *Swarm) recreate(ctx context.Context, old *Network, log *wizard.Log) error {
+	for end := c.Now().Add(settle); c.Now().Before(end); {
+		now, err := c.Observer.Ingress(ctx)
+		if err != nil {
+			return err
+		}
+		if now == nil || now.ID != old.ID {
+			break
+		}
+		if err := c.Sleep(ctx, poll); err != nil {
+			return err
+		}
+	}
+	return c.create(ctx, old.again(), log)
 }
 
 // create makes an ingress network, unless there is one like it already.

@@ -202,6 +202,9 @@ func (c *Swarm) letGo(ctx context.Context, log *wizard.Log, networks ...string) 
 // keeping names the nodes that still have one of these networks. blind: one of
 // them can't be asked.
 func (c *Swarm) keeping(ctx context.Context, w *World, networks []string) (list []lack, blind bool, err error) {
+	if w.Ingress != nil && slices.Contains(networks, w.Ingress.Spec.Name) {
+		list = append(list, lack{"the manager", "still shows " + w.Ingress.Spec.Name})
+	}
 	for _, n := range w.Nodes {
 		if !n.Ready() {
 			continue
