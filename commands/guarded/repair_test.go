@@ -62,6 +62,19 @@ func halfWay(b *bed) {
 	}
 }
 
+// halfWayStopped is the same with a service that was stopped for it.
+func halfWayStopped(b *bed) {
+	b.UpdateService("web", func(spec map[string]any) {
+		spec["Mode"] = map[string]any{"Replicated": map[string]any{"Replicas": 0}}
+		spec["EndpointSpec"] = map[string]any{"Mode": "vip"}
+	})
+	unpublish(b, slices.DeleteFunc(publishers(), func(name string) bool { return name == "web" })...)
+	b.Settle()
+	if status, answer := b.Swarm.Do("DELETE", "/networks/ingress", ""); status >= 300 {
+		b.tb.Fatalf("remove ingress: %d %s", status, answer)
+	}
+}
+
 func (b *repairBed) draft(answers string) wizard.Draft {
 	b.tb.Helper()
 	d, err := b.flow.Plan(b.tb.Context(), json.RawMessage(answers))
@@ -166,7 +179,7 @@ func TestRepairKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for n := 1; ; n++ {
-				b := newRepairBed(t, halfWay)
+				b := newRepairBed(t, halfWayStopped)
 				d := b.draft(`{}`)
 				b.dieAt(n)
 				if !until(func() {

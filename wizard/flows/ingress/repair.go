@@ -31,6 +31,7 @@ type Repair struct{ Swarm }
 type broken struct {
 	saved
 
+	Had    []int   `json:"had"`    // tasks that run now, of each of Services
 	Create bool    `json:"create"` // there is no ingress network
 	Join   bool    `json:"join"`   // a node that is up has not joined it
 	Rolls  []rolls `json:"rolls,omitempty"`
@@ -118,6 +119,7 @@ func (b *broken) look(w *World, svc *Service) error {
 			k.Running = replicas(wanted, 0)
 		}
 		b.Services = append(b.Services, k)
+		b.Had = append(b.Had, running(w.Tasks, svc.ID))
 		return nil
 	}
 	lost := func(t Task) bool {
@@ -263,8 +265,8 @@ func (r *Repair) Steps(_ wizard.Plan, raw json.RawMessage) ([]wizard.Step, error
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return nil, fmt.Errorf("read what the run has saved: %w", err)
 	}
-	if b.New.Name == "" {
-		return nil, errors.New("read what the run has saved: no network in it")
+	if b.New.Name == "" || len(b.Had) != len(b.Services) {
+		return nil, errors.New("read what the run has saved: no network in it, or not all of the services")
 	}
 	return r.steps(&b), nil
 }
@@ -274,7 +276,9 @@ func (r *Repair) Steps(_ wizard.Plan, raw json.RawMessage) ([]wizard.Step, error
 func (r *Repair) steps(b *broken) []wizard.Step {
 	var list []wizard.Step
 	if len(b.Services) > 0 {
-		list = append(list, r.regardStep(&b.saved, func(k *kept) json.RawMessage { return k.Detached }))
+		regard := r.regardStep(&b.saved, func(k *kept) json.RawMessage { return k.Detached })
+		regard.Undo = func(ctx context.Context, log *wizard.Log) error { return r.converged(ctx, b.found(), log) }
+		list = append(list, regard)
 	}
 	if b.Create {
 		list = append(list, r.createStep(&b.saved))
@@ -296,6 +300,16 @@ func (r *Repair) steps(b *broken) []wizard.Step {
 		list = append(list, r.convergeStep(all))
 	}
 	return append(list, r.verifyStep(&b.saved))
+}
+
+// found are the services as they were found.
+func (b *broken) found() *saved {
+	was := b.saved
+	was.Services = slices.Clone(was.Services)
+	for i := range was.Services {
+		was.Services[i].Running = b.Had[i]
+	}
+	return &was
 }
 
 // touched are all services whose tasks are replaced.
