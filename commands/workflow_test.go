@@ -442,3 +442,35 @@ func TestRepairWizard(t *testing.T) {
 	term.want(o, 0)
 	o.became("ingress", services)
 }
+
+// TestDamagedJournal says what a journal still tells, and how to go on without
+// it.
+func TestDamagedJournal(t *testing.T) {
+	o := newOperator(t)
+	services := o.services()
+	stop := func() {}
+	o.swarm.Before(1, func() { stop = o.swarm.FailAll(swarmtest.ServerError, swarmtest.On("POST", "/networks/create")) }, swarmtest.On("DELETE", "/networks/*"))
+	o.want(o.weft(agreed(toNew()...)...), 13, "is open")
+	stop()
+	id := strings.TrimSpace(o.weft("workflow", "ls", "-q").out)
+	path := filepath.Join(o.home, "weft", "runs", id+".journal")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	lines[7] = strings.Replace(lines[7], `"step"`, `"stop"`, 1)
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.want(o.weft("workflow", "ls"), 1, "damaged at line 8")
+	for _, verb := range []string{"show", "resume", "rollback", "abort", "rm"} {
+		o.want(o.weft("workflow", verb, id), 1, "damaged at line 8", "asked for by: weft ingress customise --name my-ingress", "steps done: 3 of",
+			`line 1 of the file, member "secret"`, "weft ingress repair --take-over "+id, "weft workflow rm --force "+id)
+	}
+	o.want(o.weft("ingress", "repair", "--yes", "--accept", "restores-ports,restarts-tasks"), 10, "--take-over "+id)
+	o.want(o.weft("ingress", "repair", "--yes", "--accept", "restores-ports,restarts-tasks", "--take-over", id), 0, "Done: run ")
+	o.became("ingress", services)
+	o.want(o.weft("workflow", "rm", "--force", id), 0, id)
+	o.want(o.weft("workflow", "ls"), 0)
+}
