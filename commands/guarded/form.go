@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -83,6 +84,8 @@ type driver struct {
 
 	form *Form
 	flow wizard.Flow
+
+	mu   sync.Mutex  // Try is called while Look is under way
 	view wizard.View // nil until Look
 }
 
@@ -105,7 +108,9 @@ func (d *driver) Look(ctx context.Context) (guided.Values, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
 	d.view = view
+	d.mu.Unlock()
 	return view.Present(), nil
 }
 
@@ -117,6 +122,8 @@ func (d *driver) Try(values guided.Values) guided.Trial {
 		blame(trial.Remarks, err)
 		return trial
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock() // a view is not safe for concurrent use
 	if d.view == nil {
 		return trial
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 // Driver does what the pages ask for, by the very calls the commands make. Only
-// Try and Command are quick; they are called while drawing.
+// Try, Command and Carry are quick: they are called while drawing, at the same
+// time as others.
 type Driver interface {
 	// Open gives the runs that this machine has left open.
 	Open(ctx context.Context) ([]wizard.Run, error)

@@ -66,14 +66,18 @@ func Open(tb testing.TB, width, height int) (t *Terminal, slave *os.File) {
 	if err := pty.Setsize(t.file, &pty.Winsize{Cols: uint16(width), Rows: uint16(height)}); err != nil { //nolint:gosec // a test's sizes
 		tb.Fatal(err)
 	}
-	var readers sync.WaitGroup
-	readers.Go(t.read)
-	readers.Go(t.reply)
+	var reading, replying sync.WaitGroup
+	reading.Go(t.read)
+	replying.Go(t.reply)
 	tb.Cleanup(func() {
 		_ = slave.Close()
 		_ = t.file.Close()
+		reading.Wait()
+		if pipe, is := t.screen.InputPipe().(io.Closer); is { // ends what reply reads
+			_ = pipe.Close()
+		}
+		replying.Wait()
 		_ = t.screen.Close()
-		readers.Wait()
 	})
 	return t, slave
 }
