@@ -2,9 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"syscall"
 
+	"github.com/containerd/errdefs"
+
+	"weft/engine/image"
 	"weft/engine/kernel"
 	"weft/engine/model"
 	"weft/engine/runtime"
@@ -45,16 +49,34 @@ func (s sandboxes) Remove(_ context.Context, containerID string) error {
 	return kernel.Remove(s.Path(containerID))
 }
 
-// processes answers workload.Runtime.
-type processes struct{ rt *runtime.Runtime }
-
-func (p processes) Resolve(image string) error {
-	_, err := p.rt.ResolveImage(image)
-	return err
+// processes answers workload.Runtime: root file systems from the image store,
+// processes from the runtime.
+type processes struct {
+	rt     *runtime.Runtime
+	images *image.Store
 }
 
-func (p processes) Create(ctx context.Context, id, sandbox string, proc model.ProcessSpec) error {
-	return p.rt.Create(ctx, runtime.Spec{ID: id, Process: proc, NetNS: sandbox})
+func (p processes) Resolve(ctx context.Context, name string) (model.Image, error) {
+	return p.images.Get(ctx, name)
+}
+
+func (p processes) Create(ctx context.Context, id, sandbox string, proc model.ProcessSpec) (err error) {
+	img, err := p.images.Prepare(ctx, id, proc.Image)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.images.Discard(context.WithoutCancel(ctx), id))
+		}
+	}()
+	spec := runtime.Spec{ID: id, Process: proc, NetNS: sandbox, Builtin: img.Builtin}
+	if !img.Builtin {
+		if spec.Root, err = p.images.Mounts(ctx, id); err != nil {
+			return err
+		}
+	}
+	return p.rt.Create(ctx, spec)
 }
 
 func (p processes) Start(ctx context.Context, id string) (int, error) {
@@ -74,4 +96,9 @@ func (p processes) Running(ctx context.Context, id string) (int, bool, error) {
 	return st.Pid, st.Running, err
 }
 
-func (p processes) Remove(ctx context.Context, id string) error { return p.rt.Remove(ctx, id) }
+func (p processes) Remove(ctx context.Context, id string) error {
+	if err := p.rt.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return p.images.Discard(ctx, id)
+}

@@ -17,6 +17,7 @@ import (
 	"weft/engine/dockerapi"
 	"weft/engine/event"
 	"weft/engine/fault"
+	"weft/engine/image"
 	"weft/engine/kernel"
 	"weft/engine/model"
 	"weft/engine/runtime"
@@ -37,6 +38,7 @@ type Engine struct {
 	lock      *os.File
 	store     *store.Store
 	runtime   *runtime.Runtime
+	images    *image.Store
 	workload  *workload.Manager
 	networks  *networks
 	ingress   *ingress
@@ -139,8 +141,13 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	}
 	e.runtime = rt
 	e.onUndo(rt.Close)
+	e.images, err = image.Open(ctx, filepath.Join(e.cfg.DataDir, "images"), e.cfg.Log)
+	if err != nil {
+		return err
+	}
+	e.onUndo(e.images.Close)
 	e.workload = workload.New(workload.Config{
-		Runtime: processes{rt}, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
+		Runtime: processes{rt, e.images}, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
 		Table:   rows[model.Container]{e.store.Containers()},
 		Publish: e.events.Publish, Log: e.cfg.Log, Now: e.cfg.Now,
 	})
@@ -148,7 +155,7 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	if err := e.workload.Restore(ctx); err != nil {
 		return err
 	}
-	return rt.Sweep(ctx, e.workload.IDs())
+	return errors.Join(rt.Sweep(ctx, e.workload.IDs()), e.images.Sweep(ctx, e.workload.IDs()))
 }
 
 func (e *Engine) openControl(context.Context) error {

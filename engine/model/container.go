@@ -5,20 +5,94 @@ import (
 	"time"
 )
 
-// ProcessSpec is what runs in a container.
+// ProcessSpec is what runs in a container, and within which bounds.
 type ProcessSpec struct {
-	Image      string
-	Entrypoint []string // nil: the image's
-	Args       []string // nil: the image's
-	Env        []string // KEY=VALUE
-	Dir        string
-	User       string
-	Hostname   string
-	StopSignal string        // empty: SIGTERM
-	StopGrace  time.Duration // 0: 10 s, Docker's default
-	TTY        bool
-	OpenStdin  bool
+	Image           string
+	Entrypoint      []string // nil: the image's
+	Args            []string // nil: the image's
+	Env             []string // KEY=VALUE
+	Dir             string
+	User            string   // name or ID, ":group" where given; empty: the image's
+	Groups          []string // additional, names or IDs
+	Hostname        string
+	Domainname      string
+	StopSignal      string        // empty: the image's, or SIGTERM
+	StopGrace       time.Duration // 0: 10 s, Docker's default
+	TTY             bool
+	OpenStdin       bool
+	StdinOnce       bool // standard input ends with the first client that has it
+	CapAdd, CapDrop []string
+	NoNewPrivileges bool
+	AllSyscalls     bool // no system call filter
+	ReadOnlyRoot    bool
+	Mounts          []Mount
+	ShmSize         int64 // bytes of /dev/shm; 0: 64 MiB
+	Sysctls         map[string]string
+	Ulimits         []Ulimit
+	OOMScoreAdj     int
+	Resources       Resources
 }
+
+// ExecSpec is a further process of a container.
+type ExecSpec struct {
+	Args       []string
+	Env        []string // changes to the container's
+	Dir        string   // empty: the container's
+	User       string   // empty: the container's
+	TTY        bool
+	Stdin      bool
+	AllCaps    bool   // every capability there is (docker exec --privileged)
+	Rows, Cols uint16 // of the terminal at its start; 0: not known
+	Detached   bool   // nobody takes its output
+}
+
+// MountKind is where a mount's content comes from; the strings are Docker's.
+type MountKind string
+
+// The kinds of mounts.
+const (
+	MountBind   MountKind = "bind"
+	MountVolume MountKind = "volume"
+	MountTmpfs  MountKind = "tmpfs"
+)
+
+// Mount is a file system in a container.
+type Mount struct {
+	Kind     MountKind
+	Name     string // of a volume
+	Source   string // path on the host; empty for tmpfs
+	Target   string // absolute path in the container
+	ReadOnly bool
+	// Propagation is one of mount(8)'s words; empty: rprivate. Binds only.
+	Propagation  string
+	NonRecursive bool
+	Options      []string // of a tmpfs, as mount(8) has them
+}
+
+// Ulimit is a resource limit of a process (getrlimit(2)); -1 is no limit.
+type Ulimit struct {
+	Name       string // without RLIMIT_, in lower case
+	Soft, Hard int64
+}
+
+// Resources bound what a container uses of the machine, by its cgroup. Zero
+// values are no bound.
+type Resources struct {
+	NanoCPUs          int64 // 1e9 is one CPU
+	CPUShares         int64 // relative weight
+	CPUPeriod         int64 // µs
+	CPUQuota          int64 // µs per period
+	CpusetCPUs        string
+	CpusetMems        string
+	Memory            int64 // bytes
+	MemoryReservation int64 // bytes
+	MemorySwap        int64 // bytes of memory and swap; -1: no bound
+	PidsLimit         int64
+	OOMKillDisable    bool
+}
+
+// IsZero reports whether nothing is bounded.
+func (r Resources) IsZero() bool { return r == Resources{} }
 
 // NetworkRequest asks for one attachment when a container starts.
 type NetworkRequest struct {
@@ -63,9 +137,11 @@ const (
 type Container struct {
 	ID        string // 64 hex digits
 	Spec      ContainerSpec
+	ImageID   string // of the image it was made of
 	State     ContainerState
 	Pid       int // 0 unless running; as the engine's PID namespace sees it
 	ExitCode  int
+	OOMKilled bool   // the last run ended for want of memory
 	Error     string // why it could not start
 	Created   time.Time
 	Started   time.Time
@@ -79,6 +155,9 @@ type ExitStatus struct {
 	Code     int // 128+n when signal n ended it
 	Finished time.Time
 	Err      string
+	// OOMKilled says that the kernel killed a process of the container for the
+	// container's memory limit.
+	OOMKilled bool `json:",omitempty"`
 }
 
 // Task is a service task the swarm gave this node.

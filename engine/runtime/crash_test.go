@@ -28,7 +28,7 @@ func doomedEngine(args []string) int {
 	})
 	for i := 1; err == nil; i++ {
 		id := fmt.Sprintf("%064x", i)
-		err = r.Create(context.Background(), Spec{ID: id, Process: model.ProcessSpec{Image: "weft/probe", Args: []string{"ticks"}}})
+		err = r.Create(context.Background(), Spec{ID: id, Builtin: true, Process: probe("ticks")})
 		if err == nil {
 			_, err = r.Start(context.Background(), id)
 			fmt.Println(id)

@@ -10,18 +10,14 @@ import (
 	"weft/engine/fault"
 )
 
-// Create makes a container that runs nothing yet. It fails as NotFound for an
-// unknown image, as Conflict for an ID that is taken, and as InvalidArgument or
-// NotImplemented for what can't be run.
+// Create makes a container that runs nothing yet. It fails as Conflict for an
+// ID that is taken, and as InvalidArgument for what can't be run.
 func (r *Runtime) Create(ctx context.Context, spec Spec) error {
 	if err := spec.check(); err != nil {
 		return err
 	}
-	img, err := r.ResolveImage(spec.Process.Image)
-	if err != nil {
-		return err
-	}
-	b, err := spec.resolve(img)
+	dir := r.bundleDir(spec.ID)
+	b, err := spec.bundle(dir)
 	if err != nil {
 		return err
 	}
@@ -29,13 +25,15 @@ func (r *Runtime) Create(ctx context.Context, spec Spec) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	dir := r.bundleDir(spec.ID)
 	// The directory appears with the bundle in it, or not at all.
 	tmp, err := os.MkdirTemp(r.cfg.Dir, tmpPrefix)
 	if err != nil {
 		return fmt.Errorf("make bundle of container %s: %w", spec.ID, err)
 	}
-	err = writeRecord(filepath.Join(tmp, fileBundle), b)
+	err = writeEtc(tmp, b.Spec.Hostname, spec.Hosts, spec.Resolve)
+	if err == nil {
+		err = writeRecord(filepath.Join(tmp, fileBundle), b)
+	}
 	if err == nil {
 		err = os.Rename(tmp, dir)
 	}
@@ -48,6 +46,9 @@ func (r *Runtime) Create(ctx context.Context, spec Spec) error {
 	}
 	return fmt.Errorf("make bundle of container %s: %w", spec.ID, err)
 }
+
+// probePath is where the built-in image has this program.
+const probePath = "/probe"
 
 // tmpPrefix begins the names of bundles in the making; no ID begins so.
 const tmpPrefix = ".tmp-"

@@ -3,8 +3,13 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
+
+// etcFiles are the files in /etc that belong to the container rather than to
+// its image. They are in the bundle's directory and bound into the container.
+var etcFiles = []string{"hostname", "hosts", "resolv.conf"}
 
 // loopbackHosts begins /etc/hosts, as Docker's does
 // (libnetwork/etchosts/etchosts.go).
@@ -16,22 +21,15 @@ ff02::1	ip6-allnodes
 ff02::2	ip6-allrouters
 `
 
-// writeFiles writes the sandbox's /etc.
-func (b sandbox) writeFiles() error {
-	for _, dir := range []string{"etc", "root"} {
-		if err := os.Mkdir(b.path(dir), 0o755); err != nil {
-			return err
-		}
-	}
+// writeEtc writes the files into a bundle's directory.
+func writeEtc(dir, hostname string, hosts []HostEntry, resolve Resolve) error {
 	files := map[string]string{
-		"etc/hostname":    b.Bundle.Hostname + "\n",
-		"etc/hosts":       hostsFile(b.Bundle.Hosts),
-		"etc/resolv.conf": b.Bundle.Resolve.file(),
-		"etc/passwd":      passwdFile(),
-		"etc/group":       groupFile(),
+		"hostname":    hostname + "\n",
+		"hosts":       hostsFile(hosts),
+		"resolv.conf": resolve.file(),
 	}
 	for name, text := range files {
-		if err := os.WriteFile(b.path(name), []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
 			return err
 		}
 	}
@@ -59,4 +57,22 @@ func (r Resolve) file() string {
 		fmt.Fprintf(&s, "options %s\n", strings.Join(r.Options, " "))
 	}
 	return s.String()
+}
+
+// SetNames writes the names a container resolves: /etc/hosts after the
+// loopback lines, and /etc/resolv.conf. A process that runs sees the change.
+func (r *Runtime) SetNames(id string, hosts []HostEntry, resolve Resolve) error {
+	if err := r.exists(id); err != nil {
+		return err
+	}
+	if err := checkFiles(hosts, resolve); err != nil {
+		return err
+	}
+	// In place: what is bound into a container is this file, not this name.
+	for name, text := range map[string]string{"hosts": hostsFile(hosts), "resolv.conf": resolve.file()} {
+		if err := os.WriteFile(filepath.Join(r.bundleDir(id), name), []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
+			return fmt.Errorf("write names of container %s: %w", id, err)
+		}
+	}
+	return nil
 }

@@ -12,8 +12,8 @@ import (
 // loses any. It is safe for concurrent use.
 type fanout struct {
 	mu       sync.Mutex // guards the fields below, and orders output and newcomers
-	log      *logWriter
-	logErr   error // the first one; later output is delivered but not logged
+	log      *logWriter // nil: nothing is kept
+	logErr   error      // the first one; later output is delivered but not logged
 	clients  map[*client]struct{}
 	watchers map[chan struct{}]struct{}
 	ended    bool
@@ -48,7 +48,9 @@ func (f *fanout) pump(stream byte, r io.Reader) {
 		}
 		if err != nil {
 			f.mu.Lock()
-			f.note(f.log.flush(stream))
+			if f.log != nil {
+				f.note(f.log.flush(stream))
+			}
 			f.mu.Unlock()
 			return
 		}
@@ -59,7 +61,7 @@ func (f *fanout) pump(stream byte, r io.Reader) {
 func (f *fanout) take(stream byte, p []byte) []*client {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.logErr == nil {
+	if f.log != nil && f.logErr == nil {
 		f.note(f.log.write(stream, p))
 	}
 	var to []*client

@@ -7,15 +7,20 @@ import (
 	"os"
 	"path"
 	goruntime "runtime"
+	"slices"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// sandbox is what the shim tells its init.
+// sandbox is what a shim tells the process that is to become a container's.
 type sandbox struct {
 	Bundle bundle
 	Root   string // a directory to mount the root on
+	// Joined is set for a further process: it is in the container's namespaces
+	// and has nothing to build.
+	Joined bool
 }
 
 // Exit codes of a command that could not be executed, as shells and Docker
@@ -43,8 +48,9 @@ func (e *ExecError) Error() string { return "unable to start container process: 
 func (e *ExecError) InvalidParameter() {}
 
 // InitMain is the process's life before it becomes the container's command:
-// PID 1 of new namespaces, with descriptor 3 the connection to its shim. It
-// returns an exit code only when it could not; the shim has been told why.
+// PID 1 of new namespaces, or a further process in them, with descriptor 3 the
+// connection to its shim. It returns an exit code only when it could not; the
+// shim has been told why.
 func InitMain([]string) int {
 	// Namespaces, identity and filters below are this thread's, and the
 	// thread that executes a program takes its own along.
@@ -68,44 +74,109 @@ func InitMain([]string) int {
 // run builds the sandbox and executes the command. It returns only errors.
 func (b sandbox) run() error {
 	unix.Umask(0o022)
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("die with the shim: %w", err)
+	if b.Joined {
+		if err := b.join(); err != nil {
+			return err
+		}
+	} else if err := b.build(); err != nil {
+		return err
 	}
-	hostNetwork, err := enterNetwork(b.Bundle.NetNS)
+	p := b.Bundle.Spec.Process
+	if p.Terminal {
+		if err := openConsole(!b.Joined); err != nil {
+			return err
+		}
+	}
+	user, err := findAccount(b.Bundle.User, b.Bundle.Groups)
 	if err != nil {
 		return err
 	}
-	if err := unix.Sethostname([]byte(b.Bundle.Hostname)); err != nil {
-		return fmt.Errorf("set hostname %q: %w", b.Bundle.Hostname, err)
-	}
-	if err := b.buildRoot(hostNetwork); err != nil {
+	if err := ownStreams(user); err != nil {
 		return err
 	}
-	if err := b.ownStreams(); err != nil {
+	if err := bound(p); err != nil {
 		return err
 	}
-	if err := dropPrivileges(b.Bundle.User); err != nil {
+	return b.execute(p, user)
+}
+
+// build makes the container around its first process.
+func (b sandbox) build() error {
+	if err := dieWithShim(); err != nil {
 		return err
 	}
-	// A change of identity clears it.
+	// From here on the container sees its own cgroup as the root of all.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return fmt.Errorf("make cgroup namespace: %w", err)
+	}
+	hostNetwork, err := enterNetwork(b.Bundle.netNS())
+	if err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte(b.Bundle.Spec.Hostname)); err != nil {
+		return fmt.Errorf("set hostname %q: %w", b.Bundle.Spec.Hostname, err)
+	}
+	if err := unix.Setdomainname([]byte(b.Bundle.Spec.Domainname)); err != nil {
+		return fmt.Errorf("set domain name %q: %w", b.Bundle.Spec.Domainname, err)
+	}
+	return b.buildRoot(hostNetwork)
+}
+
+// join finds a further process its place.
+func (b sandbox) join() error {
+	dir := b.Bundle.Spec.Process.Cwd
+	if err := unix.Chdir(dir); err != nil {
+		return &ExecError{Msg: fmt.Sprintf("chdir to cwd (%q): %v", dir, err)}
+	}
+	return nil
+}
+
+func dieWithShim() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("die with the shim: %w", err)
 	}
-	if shimGone() {
-		return errors.New("the shim died")
+	return nil
+}
+
+// execute makes this thread the user and becomes the command.
+func (b sandbox) execute(p *specs.Process, user account) error {
+	env := p.Env
+	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) {
+		env = append(slices.Clone(env), "HOME="+user.Home)
 	}
-	file, err := lookPath(b.Bundle.Argv, b.Bundle.Env)
+	// Without no_new_privs the filter needs the privileges that go next.
+	filter := func(now bool) error {
+		if b.Bundle.AllSyscalls || !now {
+			return nil
+		}
+		return filterSyscalls()
+	}
+	if err := filter(!p.NoNewPrivileges); err != nil {
+		return err
+	}
+	if err := dropPrivileges(user, p); err != nil {
+		return err
+	}
+	if !b.Joined {
+		if err := dieWithShim(); err != nil { // a change of identity clears it
+			return err
+		}
+		if shimGone() {
+			return errors.New("the shim died")
+		}
+	}
+	file, err := lookPath(p.Args, env)
 	if err != nil {
 		return err
 	}
 	if err := unix.CloseRange(ctlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
 	}
-	if err := filterSyscalls(); err != nil {
+	if err := filter(p.NoNewPrivileges); err != nil {
 		return err
 	}
-	err = unix.Exec(file, b.Bundle.Argv, b.Bundle.Env)
-	return &ExecError{Code: codeNotExecutable, Msg: fmt.Sprintf("exec: %q: %v", b.Bundle.Argv[0], err)}
+	err = unix.Exec(file, p.Args, env)
+	return &ExecError{Code: codeNotExecutable, Msg: fmt.Sprintf("exec: %q: %v", p.Args[0], err)}
 }
 
 // shimGone reports whether the shim died before the kernel was told to tell.
@@ -117,21 +188,31 @@ func shimGone() bool {
 
 // ownStreams gives the standard streams to the user, who could not open
 // /dev/stdout and the like otherwise.
-func (b sandbox) ownStreams() error {
+func ownStreams(user account) error {
 	for fd := range ctlFD {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return fmt.Errorf("own standard streams: %w", err)
 		}
-		if st.Mode&unix.S_IFMT != unix.S_IFIFO || int(st.Uid) == b.Bundle.User.UID {
+		pipe := st.Mode&unix.S_IFMT == unix.S_IFIFO
+		console := st.Mode&unix.S_IFMT == unix.S_IFCHR && unix.Major(st.Rdev) != memoryMajor
+		if !(pipe || console) || int(st.Uid) == user.UID {
 			continue
 		}
-		if err := unix.Fchown(fd, b.Bundle.User.UID, b.Bundle.User.GID); err != nil {
+		gid := user.GID
+		if console {
+			gid = int(st.Gid) // the terminals' group
+		}
+		if err := unix.Fchown(fd, user.UID, gid); err != nil {
 			return fmt.Errorf("own standard streams: %w", err)
 		}
 	}
 	return nil
 }
+
+// memoryMajor is the major number of /dev/null and its like
+// (MEM_MAJOR of <linux/major.h>).
+const memoryMajor = 1
 
 // lookPath finds the command in the sandbox's root.
 func lookPath(argv, env []string) (string, error) {

@@ -21,7 +21,7 @@ import (
 // report is what a container sees of the world.
 type report struct {
 	Pids   []string
-	Files  []string          // all outside /proc
+	Files  []string          // all outside /proc and /sys
 	Mounts string            // /proc/self/mountinfo
 	Status string            // /proc/self/status
 	FDs    []string          // where the descriptors lead
@@ -37,7 +37,7 @@ func isolation() int {
 		r.Pids = append(r.Pids, filepath.Base(p))
 	}
 	_ = filepath.WalkDir("/", func(path string, d fs.DirEntry, err error) error {
-		if path == "/proc" {
+		if path == "/proc" || path == "/sys" {
 			return fs.SkipDir
 		}
 		if err != nil || !d.IsDir() {
@@ -113,7 +113,7 @@ func tries() map[string]func() error {
 		"x32":             raw(x32Bit | 39),
 		"own binary":      write("/probe"),
 		"own executable":  write("/proc/self/exe"),
-		"etc":             write("/etc/hosts"),
+		"etc":             write("/etc/passwd"),
 		"new file":        write("/new"),
 		"sysctl":          write("/proc/sys/kernel/domainname"),
 		"sysrq":           write("/proc/sysrq-trigger"),
@@ -168,7 +168,7 @@ func TestIsolation(t *testing.T) {
 			}
 			checkView(t, r)
 			for _, want := range []string{
-				"Uid:\t" + strings.Repeat(c.uid+"\t", 4)[:4*len(c.uid)+3] + "\n", "Gid:\t" + c.uid + "\t", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "Groups:\t \n",
+				"Uid:\t" + strings.Repeat(c.uid+"\t", 4)[:4*len(c.uid)+3] + "\n", "Gid:\t" + c.uid + "\t", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "Groups:\t" + c.uid + " \n",
 				"CapInh:\t0000000000000000\n", "CapPrm:\t" + c.caps, "CapEff:\t" + c.caps, "CapBnd:\t0000000000002400", "CapAmb:\t0000000000000000\n",
 			} {
 				if !strings.Contains(r.Status, want) {
@@ -217,7 +217,7 @@ func checkView(t *testing.T, r report) {
 		if !strings.Contains(options, "nosuid") && point != "/proc" && !strings.HasPrefix(point, "/proc/") {
 			t.Errorf("mount without nosuid: %s", line)
 		}
-		if (point == "/" || point == "/probe" || point == "/proc/sys") && !strings.HasPrefix(options, "ro,") {
+		if (point == "/" || point == "/probe" || point == "/proc/sys" || point == "/sys" || strings.HasPrefix(point, "/sys/fs/cgroup/")) && !strings.HasPrefix(options, "ro,") {
 			t.Errorf("can be written: %s", line)
 		}
 		if strings.Contains(line, "master:") || strings.Contains(line, "shared:") {
@@ -226,7 +226,7 @@ func checkView(t *testing.T, r report) {
 	}
 	for _, fd := range r.FDs {
 		n, to, _ := strings.Cut(fd, " ")
-		if to != "" && n > "2" && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/proc/1/fd") || strings.Contains(to, "mount") {
+		if to != "" && n > "2" && !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "/sys/fs/cgroup/cpu") && !strings.HasPrefix(to, "/proc/1/fd") || strings.Contains(to, "mount") {
 			t.Errorf("descriptor %s", fd)
 		}
 	}
@@ -235,8 +235,8 @@ func checkView(t *testing.T, r report) {
 func TestSandboxFiles(t *testing.T) {
 	b := newBed(t)
 	spec := Spec{
-		ID: "files", Process: model.ProcessSpec{
-			Image: "weft/probe", Hostname: "web-1", Dir: "/srv/data",
+		ID: "files", Builtin: true, Process: model.ProcessSpec{
+			Hostname: "web-1", Dir: "/srv/data", Entrypoint: []string{probePath},
 			Args: []string{"cat", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/passwd", "/proc/sys/kernel/hostname"},
 		},
 		Hosts:   []HostEntry{{Addr: addr("10.20.0.5"), Names: []string{"web-1", "web-1.net"}}},
@@ -263,11 +263,11 @@ func TestEnvironment(t *testing.T) {
 	b := newBed(t)
 	t.Setenv("WEFT_SECRET", "of the engine")
 	_, out, _ := b.runSpec(model.ProcessSpec{Args: []string{"env"}, Hostname: "h", User: "nobody", Env: []string{"A=1", "B=x=y", "PATH", "A=2"}})
-	if want := "HOSTNAME=h\nHOME=/\nB=x=y\nA=2\n"; out != want {
+	if want := "HOSTNAME=h\nA=2\nB=x=y\nHOME=/\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 	_, out, _ = b.run("env")
-	if want := envPath + "\nHOSTNAME=000000000000\nHOME=/root\n"; out != want {
+	if want := defaultPath + "\nHOSTNAME=000000000000\nHOME=/root\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 }
@@ -275,7 +275,7 @@ func TestEnvironment(t *testing.T) {
 func TestNetworkNamespace(t *testing.T) {
 	b := newBed(t)
 	ns := newNetNS(t)
-	if err := b.Create(t.Context(), Spec{ID: "in", NetNS: ns.path, Process: model.ProcessSpec{Image: "weft/probe", Args: []string{"netns"}}}); err != nil {
+	if err := b.Create(t.Context(), Spec{ID: "in", NetNS: ns.path, Builtin: true, Process: probe("netns")}); err != nil {
 		t.Fatal(err)
 	}
 	b.start("in")
@@ -288,7 +288,7 @@ func TestNetworkNamespace(t *testing.T) {
 		t.Errorf("without one it is in %s", out)
 	}
 
-	if err := b.Create(t.Context(), Spec{ID: "out", NetNS: ns.path + "x", Process: model.ProcessSpec{Image: "weft/probe"}}); err != nil {
+	if err := b.Create(t.Context(), Spec{ID: "out", NetNS: ns.path + "x", Builtin: true}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := b.Start(t.Context(), "out")

@@ -146,7 +146,7 @@ func TestStateOverALife(t *testing.T) {
 	if ids, err := b.List(t.Context()); err != nil || len(ids) != 1 || ids[0] != id {
 		t.Errorf("list: %v %v", ids, err)
 	}
-	if err := b.Create(t.Context(), Spec{ID: id, Process: model.ProcessSpec{Image: "weft/probe"}}); !errdefs.IsConflict(err) {
+	if err := b.Create(t.Context(), Spec{ID: id, Builtin: true}); !errdefs.IsConflict(err) {
 		t.Errorf("second creation: %v", err)
 	}
 	if err := b.Remove(t.Context(), id); err != nil {

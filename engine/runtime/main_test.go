@@ -229,15 +229,20 @@ func (b *bed) processes() []string {
 	return found
 }
 
+// probe is a process of the built-in image.
+func probe(args ...string) model.ProcessSpec {
+	return model.ProcessSpec{Entrypoint: []string{probePath}, Args: args}
+}
+
 // create makes a container of a command and gives its ID.
 func (b *bed) create(p model.ProcessSpec) string {
 	b.t.Helper()
 	b.next++
 	id := fmt.Sprintf("%064x", b.next)
-	if p.Image == "" {
-		p.Image = "weft/probe"
+	if len(p.Entrypoint) == 0 {
+		p.Entrypoint = []string{probePath}
 	}
-	if err := b.Create(context.Background(), Spec{ID: id, Process: p}); err != nil {
+	if err := b.Create(context.Background(), Spec{ID: id, Process: p, Builtin: true}); err != nil {
 		b.t.Fatal(err)
 	}
 	return id

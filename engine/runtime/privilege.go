@@ -3,30 +3,77 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
 
+	"github.com/containerd/containerd/v2/pkg/cap"
+	"github.com/moby/sys/user"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// keptCaps are the capabilities the built-in image needs of those Docker gives
-// (oci/caps/defaults.go): raw sockets for ping, low ports for its servers.
-var keptCaps = []uintptr{unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE}
+// account is who a process runs as.
+type account struct {
+	UID, GID int
+	Groups   []int // additional
+	Home     string
+}
 
-// dropPrivileges makes this thread the user, with keptCaps if that is root and
-// with none otherwise, and without a way to gain any.
-func dropPrivileges(user account) error {
-	var kept [2]uint32
-	for _, c := range keptCaps {
-		kept[c/32] |= 1 << (c % 32)
+// findAccount reads a --user value by the container's own /etc: name or UID,
+// with a colon and a group name or GID where given. Empty means root.
+func findAccount(name string, groups []string) (account, error) {
+	found, err := user.GetExecUserPath(name, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
+	if err != nil {
+		return account{}, &ExecError{Msg: err.Error()}
 	}
-	for c := uintptr(0); ; c++ {
-		if c/32 < 2 && kept[c/32]&(1<<(c%32)) != 0 {
+	acc := account{UID: found.Uid, GID: found.Gid, Groups: found.Sgids, Home: found.Home}
+	more, err := user.GetAdditionalGroupsPath(groups, "/etc/group")
+	if err != nil && len(groups) > 0 {
+		return account{}, &ExecError{Msg: err.Error()}
+	}
+	// The first group is among the others, as in Docker: else a file could deny
+	// it more than everybody (CVE-2022-36109).
+	acc.Groups = slices.Compact(slices.Sorted(slices.Values(slices.Concat([]int{acc.GID}, acc.Groups, more))))
+	return acc, nil
+}
+
+// rlimitNumbers are RLIMIT_* of <asm-generic/resource.h>, by the names the
+// OCI's specification has.
+var rlimitNumbers = map[string]int{
+	"RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
+	"RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10, "RLIMIT_SIGPENDING": 11,
+	"RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}
+
+// bound sets the limits of the process.
+func bound(p *specs.Process) error {
+	for _, l := range p.Rlimits {
+		limit := unix.Rlimit{Cur: l.Soft, Max: l.Hard}
+		if err := unix.Prlimit(0, rlimitNumbers[l.Type], &limit, nil); err != nil {
+			return fmt.Errorf("set %s: %w", l.Type, err)
+		}
+	}
+	if p.OOMScoreAdj == nil || *p.OOMScoreAdj == 0 {
+		return nil
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(*p.OOMScoreAdj)), 0); err != nil {
+		return fmt.Errorf("set OOM score: %w", err)
+	}
+	return nil
+}
+
+// dropPrivileges makes this thread the user, with the specification's
+// capabilities if that is root and with none otherwise. The bounding set is
+// theirs in any case: a program with set-user-ID root gets no more.
+func dropPrivileges(user account, p *specs.Process) error {
+	kept := capBits(p.Capabilities.Bounding)
+	for c := range cap.Known() {
+		if kept&(1<<c) != 0 {
 			continue
 		}
-		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if errors.Is(err, unix.EINVAL) {
-			break // the kernel knows no more
-		}
-		if err != nil {
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: an older kernel knows fewer
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
@@ -36,16 +83,18 @@ func dropPrivileges(user account) error {
 	if err := become(user); err != nil {
 		return err
 	}
+	own := capBits(p.Capabilities.Effective)
 	if user.UID != 0 {
-		kept = [2]uint32{}
+		own = 0
 	}
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{
-		{Effective: kept[0], Permitted: kept[0]},
-		{Effective: kept[1], Permitted: kept[1]},
-	}
+	low, high := uint32(own), uint32(own>>32) //nolint:gosec // the halves of 64 bits
+	data := [2]unix.CapUserData{{Effective: low, Permitted: low}, {Effective: high, Permitted: high}}
 	if err := unix.Capset(&head, &data[0]); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	if !p.NoNewPrivileges {
+		return nil
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
@@ -53,12 +102,27 @@ func dropPrivileges(user account) error {
 	return nil
 }
 
+// capBits gives a set of capabilities by their numbers.
+func capBits(names []string) uint64 {
+	var bits uint64
+	for c, name := range cap.Known() {
+		if slices.Contains(names, name) {
+			bits |= 1 << c
+		}
+	}
+	return bits
+}
+
 // become sets the thread's user and groups. The system calls are made by hand:
 // the syscall package's apply to all threads of the process, and those in
 // other namespaces or states make it fail.
 func become(user account) error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 && user.UID != 0 {
-		return fmt.Errorf("drop groups: %w", errno)
+	groups := make([]uint32, len(user.Groups))
+	for i, g := range user.Groups {
+		groups[i] = uint32(g) //nolint:gosec // at most 1<<31 - 1
+	}
+	if err := setGroups(groups); err != nil && (user.UID != 0 || len(groups) > 0) {
+		return fmt.Errorf("set groups: %w", err)
 	}
 	gid, uid := uintptr(user.GID), uintptr(user.UID)
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +68,9 @@ func (r *Runtime) endShim(ctx context.Context, id string) error {
 		if err := p.end(); err != nil {
 			return fmt.Errorf("end process %d: %w", p.Pid, err)
 		}
+	}
+	if err := loadCgroup(path.Join(cgroupParent, id)).remove(); err != nil {
+		return err
 	}
 	return os.RemoveAll(run)
 }

@@ -4,27 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
+	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// mountPoint is a file system of the sandbox. Paths are relative to its root.
-type mountPoint struct {
-	target, kind string
-	flags        uintptr
-	options      string
-}
-
-const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-
-// mounts are the sandbox's file systems besides its root, with Docker's
-// options (oci/defaults.go).
-var mounts = []mountPoint{
-	{"proc", "proc", quiet, ""},
-	{"dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
-	{"dev/shm", "tmpfs", quiet, "mode=1777,size=65536k"},
-}
 
 // devices are bound from the host: a node can't be made in a user namespace.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
@@ -37,134 +23,133 @@ var devLinks = []struct{ name, target string }{
 	{"stderr", "/proc/self/fd/2"},
 }
 
-// maskedPaths and readOnlyPaths are Docker's (oci/defaults.go); the sandbox
-// has no /sys.
-var (
-	maskedPaths = []string{
-		"proc/asound", "proc/acpi", "proc/interrupts", "proc/kcore", "proc/keys", "proc/latency_stats",
-		"proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/scsi",
-	}
-	readOnlyPaths = []string{"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"}
-)
-
-// buildRoot makes the sandbox's root and enters it; nothing of the host's file
-// system can be reached afterwards.
+// buildRoot makes the container's root and enters it; nothing of the host's
+// file system can be reached afterwards.
 func (b sandbox) buildRoot(hostNetwork bool) error {
 	// Unmounts on the host still reach us, so that we keep nothing busy; ours
 	// don't reach it.
-	if err := mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("let the host's mounts go: %w", err)
+	}
+	if err := b.mountRoot(); err != nil {
 		return err
 	}
-	if err := mount("tmpfs", b.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=1m"); err != nil {
+	mounts, err := b.detachAll()
+	if err != nil {
 		return err
 	}
-	for _, step := range []func() error{b.mountAll, b.makeDevices, b.bindProgram, b.writeFiles} {
-		if err := step(); err != nil {
+	nodes, err := detachDevices()
+	if err != nil {
+		return err
+	}
+	if err := b.pivot(); err != nil {
+		return err
+	}
+	if b.Bundle.builtin() {
+		if err := makeProgramRoot(); err != nil {
 			return err
 		}
 	}
-	if !hostNetwork {
-		if err := setNetworkSysctls(b.path("proc")); err != nil {
-			return err
-		}
-	}
-	if err := b.hideProc(); err != nil {
-		return err
-	}
-	return b.enter()
-}
-
-// path gives the place of a path of the sandbox before it is entered.
-func (b sandbox) path(name string) string { return filepath.Join(b.Root, name) }
-
-func (b sandbox) mountAll() error {
 	for _, m := range mounts {
-		if err := os.MkdirAll(b.path(m.target), 0o755); err != nil {
+		if err := m.attach(); err != nil {
 			return err
 		}
-		err := mount(m.kind, b.path(m.target), m.kind, m.flags, m.options)
-		if m.kind == "devpts" && errors.Is(err, unix.EINVAL) {
-			// A user namespace may have no group 5.
-			err = mount(m.kind, b.path(m.target), m.kind, m.flags, "newinstance,ptmxmode=0666,mode=0620")
+		if m.target == "/dev" {
+			if err := fillDev(nodes); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+	}
+	if err := b.setSysctls(hostNetwork); err != nil {
+		return err
+	}
+	return b.restrict()
+}
+
+// mountRoot mounts the container's root file system on the directory made for
+// it.
+func (b sandbox) mountRoot() error {
+	if !b.Bundle.builtin() {
+		if err := mount.All(b.Bundle.RootFS, b.Root); err != nil {
+			return fmt.Errorf("mount root file system: %w", err)
 		}
+		return nil
+	}
+	if err := unix.Mount("tmpfs", b.Root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=1m"); err != nil {
+		return fmt.Errorf("mount root file system: %w", err)
 	}
 	return nil
 }
 
-func (b sandbox) makeDevices() error {
-	for _, name := range devices {
-		if err := bind("/dev/"+name, b.path("dev/"+name), unix.MS_NOSUID|unix.MS_NOEXEC); err != nil {
-			return err
-		}
-	}
-	for _, l := range devLinks {
-		if err := os.Symlink(l.target, b.path("dev/"+l.name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bindProgram makes this program the sandbox's only one, under two names.
-func (b sandbox) bindProgram() error {
-	if err := os.Mkdir(b.path("bin"), 0o755); err != nil {
-		return err
-	}
-	target := b.path(probePath)
-	if err := os.WriteFile(target, nil, 0o755); err != nil { //nolint:gosec // what is mounted over it must be executable
-		return err
-	}
-	if err := unix.MoveMount(programFD, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount %s: %w", target, err)
-	}
-	if err := restrict(target, unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV); err != nil {
-		return err
-	}
-	return os.Symlink(probePath, b.path("bin/"+ProbeName))
-}
-
-// hideProc keeps from the container what /proc tells about the host or lets
-// root change.
-func (b sandbox) hideProc() error {
-	for _, name := range readOnlyPaths {
-		target := b.path(name)
-		if _, err := os.Lstat(target); errors.Is(err, os.ErrNotExist) {
+// detachAll makes the specification's mounts.
+func (b sandbox) detachAll() ([]detached, error) {
+	var out []detached
+	for _, m := range b.Bundle.Spec.Mounts {
+		if m.Type == "cgroup" {
+			out = append(out, detachCgroups(m)...)
 			continue
 		}
-		if err := bindOver(target, target, unix.MS_RDONLY|quiet); err != nil {
-			return err
-		}
-	}
-	for _, name := range maskedPaths {
-		target := b.path(name)
-		st, err := os.Lstat(target)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
+		d, err := detach(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if st.IsDir() {
-			err = mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|quiet, "size=0")
-		} else {
-			err = mount("/dev/null", target, "", unix.MS_BIND, "")
-		}
-		if err != nil {
-			return err
-		}
+		out = append(out, d)
 	}
-	return nil
+	return out, nil
 }
 
-// enter makes the sandbox's root this process's, read-only, and lets the
-// host's go.
-func (b sandbox) enter() error {
-	if err := os.MkdirAll(b.path(b.Bundle.Dir), 0o755); err != nil {
-		return fmt.Errorf("make working directory: %w", err)
+// detachCgroups makes the container's view of its cgroups: one file system, or
+// on older systems one for each hierarchy. Where it can't be made the
+// container goes without, as it has no say there anyhow.
+func detachCgroups(m specs.Mount) []detached {
+	if fd, err := makeMount("cgroup2", nil, parseOptions(m.Options).attrs); err == nil && !hasHierarchies() {
+		return []detached{{fd: fd, target: m.Destination, dir: true}}
+	} else if err == nil {
+		_ = unix.Close(fd)
 	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	base, err := makeMount("tmpfs", []string{"mode=755"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return nil
+	}
+	out := []detached{{fd: base, target: m.Destination, dir: true}}
+	for line := range strings.Lines(string(own)) {
+		_, rest, _ := strings.Cut(line, ":")
+		names, _, _ := strings.Cut(rest, ":")
+		if names == "" {
+			continue // the unified hierarchy beside the others
+		}
+		fd, err := makeMount("cgroup", strings.Split(names, ","), parseOptions(m.Options).attrs)
+		if err == nil {
+			out = append(out, detached{fd: fd, target: path.Join(m.Destination, strings.TrimPrefix(names, "name=")), dir: true})
+		}
+	}
+	return out
+}
+
+// hasHierarchies reports whether this system has cgroups of version 1.
+func hasHierarchies() bool {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && strings.Count(string(own), "\n") > 1
+}
+
+func detachDevices() ([]detached, error) {
+	out := make([]detached, len(devices))
+	for i, name := range devices {
+		d, err := detach(specs.Mount{Destination: "/dev/" + name, Type: "bind", Source: "/dev/" + name, Options: []string{"nosuid", "noexec"}})
+		if err != nil {
+			return nil, err
+		}
+		out[i] = d
+	}
+	return out, nil
+}
+
+// pivot makes the container's root this process's and lets the host's go.
+func (b sandbox) pivot() error {
 	if err := unix.Chdir(b.Root); err != nil {
 		return fmt.Errorf("enter root: %w", err)
 	}
@@ -178,66 +163,96 @@ func (b sandbox) enter() error {
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("enter root: %w", err)
 	}
-	if err := restrict("/", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV); err != nil {
-		return err
-	}
-	if err := unix.Chdir(b.Bundle.Dir); err != nil {
-		return fmt.Errorf("enter working directory %s: %w", b.Bundle.Dir, err)
-	}
 	return nil
 }
 
-func mount(source, target, kind string, flags uintptr, options string) error {
-	if err := unix.Mount(source, target, kind, flags, options); err != nil {
-		return fmt.Errorf("mount %s: %w", target, err)
-	}
-	return nil
-}
-
-// bind makes the file source appear at target, which it creates.
-func bind(source, target string, flags uintptr) error {
-	f, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return bindOver(source, target, flags)
-}
-
-func bindOver(source, target string, flags uintptr) error {
-	if err := mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	return restrict(target, flags)
-}
-
-// keptFlags pairs what statfs says of a mount with the flag that asks for it:
-// in a user namespace a remount must not take them away.
-var keptFlags = []struct {
-	have int64
-	want uintptr
-}{
-	{unix.ST_RDONLY, unix.MS_RDONLY},
-	{unix.ST_NOSUID, unix.MS_NOSUID},
-	{unix.ST_NODEV, unix.MS_NODEV},
-	{unix.ST_NOEXEC, unix.MS_NOEXEC},
-	{unix.ST_NOATIME, unix.MS_NOATIME},
-	{unix.ST_NODIRATIME, unix.MS_NODIRATIME},
-	{unix.ST_RELATIME, unix.MS_RELATIME},
-}
-
-// restrict adds flags to a mount.
-func restrict(target string, flags uintptr) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(target, &st); err != nil {
-		return fmt.Errorf("mount %s: %w", target, err)
-	}
-	for _, f := range keptFlags {
-		if st.Flags&f.have != 0 {
-			flags |= f.want
+// fillDev puts the devices into the container's /dev.
+func fillDev(nodes []detached) error {
+	for _, n := range nodes {
+		if err := n.attach(); err != nil {
+			return err
 		}
 	}
-	return mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|flags, "")
+	for _, l := range devLinks {
+		if err := os.Symlink(l.target, "/dev/"+l.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeProgramRoot makes this program the root's only one, under two names,
+// with the accounts it knows.
+func makeProgramRoot() error {
+	for _, dir := range []string{"/bin", "/etc", "/root"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	files := map[string]string{
+		"/etc/passwd": "root:x:0:0:root:/root:" + probePath + "\nnobody:x:65534:65534:nobody:/:" + probePath + "\n",
+		"/etc/group":  "root:x:0:\nnogroup:x:65534:\n",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
+			return err
+		}
+	}
+	if err := os.Symlink(probePath, "/bin/"+ProbeName); err != nil {
+		return err
+	}
+	return detached{fd: programFD, target: probePath}.attach()
+}
+
+// restrict takes from the container what it must not change, and what /proc
+// and /sys tell about the host.
+func (b sandbox) restrict() error {
+	const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	for _, name := range b.Bundle.Spec.Linux.ReadonlyPaths {
+		if err := remountReadOnly(name, quiet); err != nil {
+			return err
+		}
+	}
+	for _, name := range b.Bundle.Spec.Linux.MaskedPaths {
+		if err := mask(name); err != nil {
+			return err
+		}
+	}
+	dir := b.Bundle.Spec.Process.Cwd
+	if err := makeDirs(dir); err != nil {
+		return fmt.Errorf("make working directory: %w", err)
+	}
+	attrs := uint64(0)
+	if b.Bundle.Spec.Root.Readonly {
+		attrs |= unix.MOUNT_ATTR_RDONLY
+	}
+	if b.Bundle.builtin() {
+		attrs |= unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: attrs}); err != nil && attrs != 0 {
+		return fmt.Errorf("make the root read-only: %w", err)
+	}
+	if err := unix.Chdir(dir); err != nil {
+		return fmt.Errorf("enter working directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// setSysctls writes the kernel settings of the container's namespaces.
+func (b sandbox) setSysctls(hostNetwork bool) error {
+	if !hostNetwork {
+		if err := setNetworkSysctls("/proc"); err != nil {
+			return err
+		}
+	}
+	for key, value := range b.Bundle.Spec.Linux.Sysctl {
+		file := path.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+		if err := os.WriteFile(file, []byte(value), 0); err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("sysctl %s: this kernel does not have it in a container's namespaces", key)
+			}
+			return fmt.Errorf("sysctl %s: %w", key, err)
+		}
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package runtime
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/signal"
@@ -16,8 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"weft/engine/model"
 )
 
 const (
@@ -29,28 +26,29 @@ const (
 	// ctlFD is where an engine's shim and a shim's init find the connection
 	// to their parent.
 	ctlFD = 3
-	// programFD is where a shim's init finds the mount of the program.
+	// programFD is where the init of the built-in image finds the mount of the
+	// program.
 	programFD = 4
 )
 
 // shim is one container's supervisor.
 type shim struct {
-	bundle bundle
-	dir    string // bundle directory
-	run    string // run directory
-	now    func() time.Time
-	out    *fanout
-	stdio  stdio
-	conns  sync.WaitGroup
+	*session // the container's first process
+	bundle   bundle
+	dir      string // bundle directory
+	run      string // run directory
+	now      func() time.Time
+	spawner  *spawner
+	cgroup   *cgroup // nil: the container has none
+	conns    sync.WaitGroup
 
 	listener *net.UnixListener
-	done     chan struct{} // closed when exit is known and on disk
-	exit     exitRecord    // set before done is closed
 	quit     chan struct{} // closed when clients are not to be waited for
 	quitOnce sync.Once
 
-	mu   sync.Mutex  // guards proc
-	proc *os.Process // nil until it exists; changed by the main goroutine only
+	execMu sync.Mutex // guards the following
+	execs  map[string]*session
+	ended  []*session // those of execs that have, oldest first
 }
 
 // ShimMain is a shim's whole life. args are the bundle and run directories;
@@ -75,9 +73,9 @@ func ShimMain(args []string) int {
 	defer func() { _ = ctl.Close() }()
 	s := &shim{
 		dir: args[0], run: args[1],
-		now:  time.Now, //nolint:forbidigo // the entry of a process of its own: nothing could inject a clock
-		done: make(chan struct{}),
-		quit: make(chan struct{}),
+		now:   time.Now, //nolint:forbidigo // the entry of a process of its own: nothing could inject a clock
+		quit:  make(chan struct{}),
+		execs: map[string]*session{},
 	}
 	if err := s.prepare(); err != nil {
 		_ = writeLine(ctl, started{Error: &ExecError{Msg: err.Error()}})
@@ -107,8 +105,11 @@ func (s *shim) prepare() error {
 	if err != nil {
 		return err
 	}
-	s.out = newFanout(log)
-	if s.stdio, err = openStdio(s.bundle.OpenStdin); err != nil {
+	s.session = newSession(log)
+	if s.stdio, err = openStdio(s.bundle.OpenStdin, s.bundle.Spec.Process.Terminal); err != nil {
+		return err
+	}
+	if s.spawner, err = newSpawner(); err != nil {
 		return err
 	}
 	self, err := identify(os.Getpid())
@@ -122,7 +123,7 @@ func (s *shim) prepare() error {
 		return err
 	}
 	s.conns.Add(1)
-	go s.serve()
+	go s.serveSocket()
 	return nil
 }
 
@@ -136,15 +137,13 @@ func (s *shim) start(ctl net.Conn) bool {
 	if line, err := in.ReadString('\n'); err != nil || strings.TrimSpace(line) != lineStart {
 		return false
 	}
-	err := s.spawn()
+	err := s.spawnFirst()
 	if err == nil {
 		err = s.recordStart()
 	}
 	if err != nil {
-		if s.proc != nil {
-			_ = s.proc.Kill()
-			_, _ = s.proc.Wait()
-		}
+		s.kill()
+		_ = s.cgroup.remove()
 		var exec *ExecError
 		if !errors.As(err, &exec) {
 			exec = &ExecError{Msg: err.Error()}
@@ -157,58 +156,17 @@ func (s *shim) start(ctl net.Conn) bool {
 	return true
 }
 
-// spawn makes the process: a child in namespaces of its own that becomes it.
-func (s *shim) spawn() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("start container process: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "init"), os.NewFile(uintptr(pair[1]), "shim")
-	defer func() { _ = ours.Close() }()
-	program, err := cloneProgram()
-	if err != nil {
-		_ = theirs.Close()
+// spawnFirst makes the container: a process in namespaces of its own, in a
+// cgroup of its own.
+func (s *shim) spawnFirst() error {
+	var err error
+	if s.cgroup, err = makeCgroup(s.bundle); err != nil {
 		return err
 	}
-	defer func() { _ = program.Close() }()
-	proc, err := os.StartProcess("/proc/self/exe", []string{InitName}, &os.ProcAttr{
-		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=1"},
-		Files: []*os.File{s.stdio.stdin.theirs, s.stdio.stdout.theirs, s.stdio.stderr.theirs, theirs, program},
-		Sys: &syscall.SysProcAttr{
-			Setsid: true,
-			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS |
-				unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP,
-		},
-	})
-	_ = theirs.Close()
-	s.stdio.closeTheirs()
-	if err != nil {
-		return fmt.Errorf("start container process: make its namespaces: %w", err)
-	}
-	s.mu.Lock()
-	s.proc = proc
-	s.mu.Unlock()
-	if err := writeLine(ours, sandbox{Bundle: s.bundle, Root: filepath.Join(s.run, fileRoot)}); err != nil {
-		return fmt.Errorf("start container process: %w", err)
-	}
-	// The descriptor closes when the process is executed.
-	failed := started{Error: &ExecError{}}
-	if readLine(bufio.NewReader(ours), &failed) == nil {
-		return failed.Error
-	}
-	return nil
-}
-
-// cloneProgram gives a mount of this program's file that is attached nowhere.
-// The process puts it into its root: from a mount namespace of its own it can
-// bind nothing of ours, and /proc/self/exe is ours there.
-func cloneProgram() (*os.File, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, "/proc/self/exe", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("start container process: take this program along: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "program"), nil
+	return s.spawner.spawn(s.session, sandbox{Bundle: s.bundle, Root: filepath.Join(s.run, fileRoot)}, &syscall.SysProcAttr{
+		Setsid:     true,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+	}, s.cgroup.add)
 }
 
 // recordStart makes the run known, on disk before to anyone.
@@ -238,20 +196,18 @@ func (s *shim) recordStart() error {
 // supervise waits for the process, records its end, lets the clients have the
 // rest of the output and ends.
 func (s *shim) supervise() int {
-	var pumps sync.WaitGroup
-	pumps.Add(2)
-	go func() { defer pumps.Done(); s.out.pump(streamStdout, s.stdio.stdout.ours) }()
-	go func() { defer pumps.Done(); s.out.pump(streamStderr, s.stdio.stderr.ours) }()
-	drained := make(chan struct{})
-	go func() { defer close(drained); pumps.Wait() }()
-
+	drained := s.pump()
 	state, err := s.proc.Wait()
 	s.exit.Status = exitStatus(state, err)
 	s.exit.Status.Finished = s.now()
-	_ = s.stdio.stdin.ours.Close() // nil without standard input, which Close takes
+	s.exit.Status.OOMKilled = s.cgroup.outOfMemory()
+	s.stdio.endInput()
 	s.out.hurry(s.now().Add(clientTimeout))
 	s.await(drained, drainTimeout)
 	code := 0
+	if err := s.cgroup.remove(); err != nil {
+		code = 1
+	}
 	if err := writeRecord(filepath.Join(s.dir, fileExit), s.exit); err != nil {
 		code = 1
 		s.exit.Status.Err = err.Error()
@@ -282,16 +238,4 @@ func (s *shim) await(drained <-chan struct{}, timeout time.Duration) {
 	case <-drained:
 	case <-timer.C:
 	}
-}
-
-// exitStatus gives Docker's number for how a process ended.
-func exitStatus(state *os.ProcessState, err error) model.ExitStatus {
-	if err != nil {
-		return model.ExitStatus{Code: codeLost, Err: fmt.Sprintf("wait for container process: %v", err)}
-	}
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	if ok && ws.Signaled() {
-		return model.ExitStatus{Code: codeSignal + int(ws.Signal())}
-	}
-	return model.ExitStatus{Code: state.ExitCode()}
 }

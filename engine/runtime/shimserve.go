@@ -2,10 +2,8 @@ package runtime
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 )
@@ -13,8 +11,8 @@ import (
 // requestTimeout bounds how long a connection may say nothing.
 const requestTimeout = 10 * time.Second
 
-// serve answers connections until the listener is closed.
-func (s *shim) serve() {
+// serveSocket answers connections until the listener is closed.
+func (s *shim) serveSocket() {
 	defer s.conns.Done()
 	for {
 		conn, err := s.listener.AcceptUnix()
@@ -38,15 +36,26 @@ func (s *shim) answer(conn *net.UnixConn) {
 		return
 	}
 	_ = conn.SetReadDeadline(time.Time{})
+	if req.Op == opExec {
+		s.exec(conn, in, req)
+		return
+	}
+	of := s.sessionOf(req.Exec)
+	if of == nil {
+		_ = writeLine(conn, reply{Gone: true})
+		return
+	}
 	switch req.Op {
 	case opSignal:
-		_ = writeLine(conn, s.signal(syscall.Signal(req.Signal)))
+		_ = writeLine(conn, of.signal(syscall.Signal(req.Signal)))
+	case opResize:
+		_ = writeLine(conn, of.resize(req.Rows, req.Cols))
 	case opWait:
-		if s.orGone(s.done, in) {
-			_ = writeLine(conn, reply{Exit: &s.exit})
+		if orGone(of.done, in) {
+			_ = writeLine(conn, reply{Exit: &of.exit})
 		}
 	case opAttach:
-		s.attach(conn, in, req)
+		of.attach(conn, in, req)
 	case opWatch:
 		s.watch(conn, in)
 	case opQuit:
@@ -58,67 +67,36 @@ func (s *shim) answer(conn *net.UnixConn) {
 	}
 }
 
+// sessionOf gives the process a request is about; nil: there is none.
+func (s *shim) sessionOf(exec string) *session {
+	if exec == "" {
+		return s.session
+	}
+	s.execMu.Lock()
+	defer s.execMu.Unlock()
+	return s.execs[exec]
+}
+
 // orGone waits for ch to be closed and reports true, or false when the other
 // end of the connection is closed before.
-func (s *shim) orGone(ch <-chan struct{}, in io.Reader) bool {
+func orGone(ch <-chan struct{}, in io.Reader) bool {
 	select {
 	case <-ch:
 		return true
-	case <-s.hungUp(in):
+	case <-hungUp(in):
 		return false
 	}
 }
 
 // hungUp gives a channel that is closed when the other end has gone. It reads
 // the connection, from which nothing more may be expected.
-func (s *shim) hungUp(in io.Reader) <-chan struct{} {
+func hungUp(in io.Reader) <-chan struct{} {
 	gone := make(chan struct{})
 	go func() { // ends with its connection, which answer's caller closes
 		defer close(gone)
 		_, _ = io.Copy(io.Discard, in)
 	}()
 	return gone
-}
-
-func (s *shim) signal(sig syscall.Signal) reply {
-	s.mu.Lock()
-	proc := s.proc
-	s.mu.Unlock()
-	if proc == nil {
-		return reply{Gone: true}
-	}
-	err := proc.Signal(sig)
-	switch {
-	case errors.Is(err, os.ErrProcessDone), errors.Is(err, syscall.ESRCH):
-		return reply{Gone: true}
-	case err != nil:
-		return reply{Error: err.Error()}
-	}
-	return reply{}
-}
-
-// attach sends output from now on and takes standard input, until the output
-// has ended, or the process where no output is wanted, or the client is gone.
-func (s *shim) attach(conn *net.UnixConn, in *bufio.Reader, req request) {
-	c := &client{conn: conn, stdout: req.Stdout, stderr: req.Stderr, gone: make(chan struct{})}
-	s.out.attach(c)
-	defer s.out.detach(c)
-	if err := writeLine(conn, reply{}); err != nil {
-		return
-	}
-	inputEnded := make(chan error, 1)
-	go func() { inputEnded <- s.stdio.takeInput(in, req) }() // ends with conn, which answer's caller closes
-	for {
-		select {
-		case <-c.gone:
-			return
-		case err := <-inputEnded:
-			if err != nil || !(req.Stdout || req.Stderr) {
-				return
-			}
-			inputEnded = nil
-		}
-	}
 }
 
 // watch sends a byte whenever the log has grown, until its end.
@@ -128,7 +106,7 @@ func (s *shim) watch(conn *net.UnixConn, in *bufio.Reader) {
 	if err := writeLine(conn, reply{}); err != nil {
 		return
 	}
-	gone := s.hungUp(in)
+	gone := hungUp(in)
 	for {
 		select {
 		case _, more := <-grown:

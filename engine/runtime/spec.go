@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/containerd/v2/core/mount"
+
 	"weft/engine/fault"
 	"weft/engine/model"
 )
@@ -14,6 +16,10 @@ import (
 type Spec struct {
 	ID      string // file-name safe, as Docker's 64 hex digits are
 	Process model.ProcessSpec
+	// Root is how the container's root file system is mounted. The built-in
+	// image has none: its root is made of this program.
+	Root    []mount.Mount
+	Builtin bool
 	// NetNS is the path of the network namespace to enter; it must exist when
 	// the container starts. Empty: one of its own with nothing but loopback.
 	NetNS   string
@@ -49,105 +55,93 @@ func (s Spec) check() error {
 		return fault.Invalid("invalid container ID %q: use letters, digits, dot, dash and underscore", s.ID)
 	case len(p.Hostname) > hostnameMax || strings.ContainsAny(p.Hostname, "\x00\n /"):
 		return fault.Invalid("invalid hostname %q: at most %d characters, no spaces or slashes", p.Hostname, hostnameMax)
-	case p.TTY:
-		return fault.Unsupported("weft's embedded runtime has no terminals yet: leave out -t (--tty)")
+	case len(p.Domainname) > hostnameMax || strings.ContainsAny(p.Domainname, "\x00\n /"):
+		return fault.Invalid("invalid domain name %q: at most %d characters, no spaces or slashes", p.Domainname, hostnameMax)
 	case p.Dir != "" && !strings.HasPrefix(p.Dir, "/"):
 		return fault.Invalid("the working directory '%s' is invalid, it needs to be an absolute path", p.Dir)
 	case s.NetNS != "" && !strings.HasPrefix(s.NetNS, "/"):
 		return fault.Invalid("network namespace %q is not an absolute path", s.NetNS)
+	case len(s.Root) == 0 && !s.Builtin:
+		return fault.Invalid("container %s has no root file system", s.ID)
 	}
-	for _, e := range p.Env {
-		if !envForm.MatchString(e) {
-			return fault.Invalid("invalid environment variable: %s", e)
-		}
+	if err := checkEnv(p.Env); err != nil {
+		return err
 	}
 	for _, a := range slices.Concat(p.Entrypoint, p.Args, []string{p.Dir, p.User}) {
 		if strings.ContainsRune(a, 0) {
 			return fault.Invalid("a NUL byte in the command, directory or user: %q", a)
 		}
 	}
-	for _, h := range s.Hosts {
-		if !h.Addr.IsValid() || strings.ContainsAny(strings.Join(h.Names, ""), " \t\n") {
-			return fault.Invalid("invalid hosts entry: %s %q", h.Addr, h.Names)
-		}
+	if err := checkMounts(p.Mounts); err != nil {
+		return err
 	}
-	if strings.ContainsAny(strings.Join(slices.Concat(s.Resolve.Search, s.Resolve.Options), ""), " \t\n") {
-		return fault.Invalid("a space in a DNS search domain or option: %q %q", s.Resolve.Search, s.Resolve.Options)
+	return checkFiles(s.Hosts, s.Resolve)
+}
+
+func checkEnv(env []string) error {
+	for _, e := range env {
+		if !envForm.MatchString(e) {
+			return fault.Invalid("invalid environment variable: %s", e)
+		}
 	}
 	return nil
 }
 
-// bundle is what the shim reads of a container: the specification with the
-// image's part resolved.
-type bundle struct {
-	ID        string
-	Argv      []string
-	Env       []string
-	Dir       string
-	User      account
-	Hostname  string
-	OpenStdin bool
-	NetNS     string
-	Hosts     []HostEntry
-	Resolve   Resolve
-}
-
-// command is what runs, by Docker's rule: an entrypoint of its own makes the
-// image's default arguments void.
-func command(img Image, p model.ProcessSpec) []string {
-	entry, args := p.Entrypoint, p.Args
-	if len(entry) == 0 {
-		entry = img.Entrypoint
-		if len(args) == 0 {
-			args = img.Cmd
+func checkMounts(mounts []model.Mount) error {
+	for _, m := range mounts {
+		switch {
+		case !strings.HasPrefix(m.Target, "/") || strings.ContainsRune(m.Target+m.Source, 0):
+			return fault.Invalid("invalid mount path: '%s' mount path must be absolute", m.Target)
+		case m.Target == "/":
+			return fault.Invalid("invalid mount path: a mount can't take the place of the root")
+		case m.Kind != model.MountTmpfs && !strings.HasPrefix(m.Source, "/"):
+			return fault.Invalid("invalid mount source %q: must be an absolute path", m.Source)
 		}
 	}
-	return slices.Concat(entry, args)
+	return nil
 }
 
-// environment is the image's, then what Docker adds, then the caller's. A name
-// alone unsets the variable, as with docker run.
-func environment(img Image, p model.ProcessSpec, hostname, home string) []string {
-	base := slices.Concat(img.Env, []string{"HOSTNAME=" + hostname})
-	if !slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) {
-		base = append(base, "HOME="+home)
+func checkFiles(hosts []HostEntry, resolve Resolve) error {
+	for _, h := range hosts {
+		if !h.Addr.IsValid() || strings.ContainsAny(strings.Join(h.Names, ""), " \t\n") {
+			return fault.Invalid("invalid hosts entry: %s %q", h.Addr, h.Names)
+		}
 	}
+	if strings.ContainsAny(strings.Join(slices.Concat(resolve.Search, resolve.Options), ""), " \t\n") {
+		return fault.Invalid("a space in a DNS search domain or option: %q %q", resolve.Search, resolve.Options)
+	}
+	return nil
+}
+
+// defaultPath is what Docker gives an image that has none
+// (daemon/pkg/oci/defaults.go).
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is what Docker gives every container, then the container's own.
+// A name alone unsets the variable, as with docker run. HOME follows when the
+// user is known.
+func environment(p model.ProcessSpec, hostname string) []string {
+	base := []string{defaultPath, "HOSTNAME=" + hostname}
+	if p.TTY {
+		base = append(base, "TERM=xterm")
+	}
+	return mergeEnv(base, p.Env)
+}
+
+// mergeEnv applies changes to an environment.
+func mergeEnv(base, changes []string) []string {
 	var env []string
-	for _, e := range slices.Concat(base, p.Env) {
+	for _, e := range slices.Concat(base, changes) {
 		name, _, set := strings.Cut(e, "=")
-		env = slices.DeleteFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
-		if set {
+		at := slices.IndexFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		switch {
+		case at >= 0 && set:
+			env[at] = e
+		case at >= 0:
+			env = slices.Delete(env, at, at+1)
+		case set:
 			env = append(env, e)
 		}
 	}
 	return env
-}
-
-// resolve fills in what s leaves to the image.
-func (s Spec) resolve(img Image) (bundle, error) {
-	user, err := findAccount(s.Process.User)
-	if err != nil {
-		return bundle{}, err
-	}
-	hostname := s.Process.Hostname
-	if hostname == "" {
-		const short = 12 // Docker's hostname is the short form of the ID
-		hostname = s.ID[:min(short, len(s.ID))]
-	}
-	dir := s.Process.Dir
-	if dir == "" {
-		dir = img.Dir
-	}
-	return bundle{
-		ID:        s.ID,
-		Argv:      command(img, s.Process),
-		Env:       environment(img, s.Process, hostname, user.Home),
-		Dir:       dir,
-		User:      user,
-		Hostname:  hostname,
-		OpenStdin: s.Process.OpenStdin,
-		NetNS:     s.NetNS,
-		Hosts:     s.Hosts,
-		Resolve:   s.Resolve,
-	}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -57,46 +56,8 @@ func newNetNS(t *testing.T) netNS {
 	return ns
 }
 
-func TestResolveImage(t *testing.T) {
-	r := &Runtime{}
-	for _, name := range []string{"weft/probe", "weft/probe:latest", "docker.io/weft/probe", "docker.io/weft/probe:latest", "index.docker.io/weft/probe"} {
-		img, err := r.ResolveImage(name)
-		if err != nil || img.Name != "weft/probe:latest" || !slices.Equal(img.Entrypoint, []string{"/probe"}) || len(img.ID) != 71 {
-			t.Errorf("%s: %+v %v", name, img, err)
-		}
-	}
-	for name, want := range map[string]string{
-		"nginx":               "No such image: nginx:latest",
-		"weft/probe:2":        "No such image: weft/probe:2",
-		"weft/probe@sha256:0": "No such image: weft/probe@sha256:0",
-		"weft/probe:":         "No such image: weft/probe:",
-		"probe":               "No such image: probe:latest",
-		"":                    "No such image: :latest",
-		"quay.io/weft/probe":  "No such image: quay.io/weft/probe:latest",
-	} {
-		if _, err := r.ResolveImage(name); !errdefs.IsNotFound(err) || err.Error() != want {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestCommand(t *testing.T) {
-	img := Image{Entrypoint: []string{"/probe"}, Cmd: []string{"serve"}}
-	for _, c := range []struct{ entry, args, want string }{
-		{"", "", "/probe serve"},
-		{"", "ping x", "/probe ping x"},
-		{"/bin/probe", "", "/bin/probe"},
-		{"/bin/probe -v", "dig", "/bin/probe -v dig"},
-	} {
-		got := command(img, model.ProcessSpec{Entrypoint: strings.Fields(c.entry), Args: strings.Fields(c.args)})
-		if strings.Join(got, " ") != c.want {
-			t.Errorf("%q %q: %q", c.entry, c.args, got)
-		}
-	}
-}
-
 func TestBadSpecs(t *testing.T) {
-	good := func() Spec { return Spec{ID: "c", Process: model.ProcessSpec{Image: "weft/probe"}} }
+	good := func() Spec { return Spec{ID: "c", Builtin: true} }
 	for _, c := range []struct {
 		name string
 		edit func(*Spec)
@@ -105,16 +66,17 @@ func TestBadSpecs(t *testing.T) {
 	}{
 		{"ID with a slash", func(s *Spec) { s.ID = "../x" }, errdefs.IsInvalidArgument, "invalid container ID"},
 		{"no ID", func(s *Spec) { s.ID = "" }, errdefs.IsInvalidArgument, "invalid container ID"},
-		{"image", func(s *Spec) { s.Process.Image = "nginx" }, errdefs.IsNotFound, "No such image: nginx:latest"},
+		{"image", func(s *Spec) { s.Builtin = false }, errdefs.IsInvalidArgument, "no root file system"},
 		{"long hostname", func(s *Spec) { s.Process.Hostname = strings.Repeat("a", 65) }, errdefs.IsInvalidArgument, "at most 64"},
-		{"terminal", func(s *Spec) { s.Process.TTY = true }, errdefs.IsNotImplemented, "leave out -t"},
 		{"relative directory", func(s *Spec) { s.Process.Dir = "srv" }, errdefs.IsInvalidArgument, "needs to be an absolute path"},
 		{"environment", func(s *Spec) { s.Process.Env = []string{"=x"} }, errdefs.IsInvalidArgument, "invalid environment variable: =x"},
 		{"NUL", func(s *Spec) { s.Process.Args = []string{"a\x00b"} }, errdefs.IsInvalidArgument, "NUL"},
 		{"namespace", func(s *Spec) { s.NetNS = "net" }, errdefs.IsInvalidArgument, "not an absolute path"},
-		{"user", func(s *Spec) { s.Process.User = "alice" }, errdefs.IsInvalidArgument, "unable to find user alice: no matching entries in passwd file"},
-		{"group", func(s *Spec) { s.Process.User = "0:staff" }, errdefs.IsInvalidArgument, "unable to find group staff"},
-		{"high user", func(s *Spec) { s.Process.User = "4294967295" }, errdefs.IsInvalidArgument, "unable to find user"},
+		{"capability", func(s *Spec) { s.Process.CapAdd = []string{"FLY"} }, errdefs.IsInvalidArgument, `unknown capability: "CAP_FLY"`},
+		{"ulimit", func(s *Spec) { s.Process.Ulimits = []model.Ulimit{{Name: "patience"}} }, errdefs.IsInvalidArgument, "invalid ulimit type: patience"},
+		{"mount target", func(s *Spec) { s.Process.Mounts = []model.Mount{{Kind: model.MountTmpfs, Target: "tmp"}} }, errdefs.IsInvalidArgument, "must be absolute"},
+		{"mount over the root", func(s *Spec) { s.Process.Mounts = []model.Mount{{Kind: model.MountTmpfs, Target: "/"}} }, errdefs.IsInvalidArgument, "place of the root"},
+		{"mount source", func(s *Spec) { s.Process.Mounts = []model.Mount{{Kind: model.MountBind, Source: "x", Target: "/x"}} }, errdefs.IsInvalidArgument, "mount source"},
 		{"hosts", func(s *Spec) { s.Hosts = []HostEntry{{Names: []string{"a"}}} }, errdefs.IsInvalidArgument, "invalid hosts entry"},
 		{"search", func(s *Spec) { s.Resolve.Search = []string{"a\nnameserver 1.2.3.4"} }, errdefs.IsInvalidArgument, "DNS search"},
 	} {
@@ -129,22 +91,6 @@ func TestBadSpecs(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 		})
-	}
-}
-
-func TestUsers(t *testing.T) {
-	for user, want := range map[string]account{
-		"":             {0, 0, "/root"},
-		"root":         {0, 0, "/root"},
-		"nobody":       {65534, 65534, "/"},
-		"65534":        {65534, 65534, "/"},
-		"1000":         {1000, 0, "/"},
-		"1000:1000":    {1000, 1000, "/"},
-		"root:nogroup": {0, 65534, "/root"},
-	} {
-		if got, err := findAccount(user); err != nil || got != want {
-			t.Errorf("%q: %+v %v", user, got, err)
-		}
 	}
 }
 

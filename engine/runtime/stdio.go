@@ -12,20 +12,28 @@ import (
 type pipe struct{ ours, theirs *os.File }
 
 // stdio are the process's standard streams.
-type stdio struct{ stdin, stdout, stderr pipe }
+type stdio struct {
+	stdin, stdout, stderr pipe
+	console               *os.File // our end of the terminal, which is all three then
+}
 
 // openStdio makes the streams. Without standard input, which is then
-// /dev/null, stdin.ours is nil.
-func openStdio(input bool) (stdio, error) {
+// /dev/null, stdin.ours is nil. With a terminal, which the process makes, they
+// are all /dev/null until it does.
+func openStdio(input, terminal bool) (stdio, error) {
 	var s stdio
 	var errs [3]error
-	if input {
-		s.stdin.theirs, s.stdin.ours, errs[0] = os.Pipe()
-	} else {
-		s.stdin.theirs, errs[0] = os.Open(os.DevNull)
+	streams := []*pipe{&s.stdin, &s.stdout, &s.stderr}
+	for i, p := range streams {
+		switch {
+		case terminal, i == 0 && !input:
+			p.theirs, errs[i] = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		case i == 0:
+			p.theirs, p.ours, errs[i] = os.Pipe()
+		default:
+			p.ours, p.theirs, errs[i] = os.Pipe()
+		}
 	}
-	s.stdout.ours, s.stdout.theirs, errs[1] = os.Pipe()
-	s.stderr.ours, s.stderr.theirs, errs[2] = os.Pipe()
 	if err := errors.Join(errs[:]...); err != nil {
 		return stdio{}, fmt.Errorf("make standard streams: %w", err)
 	}
@@ -39,11 +47,23 @@ func (s *stdio) closeTheirs() {
 	}
 }
 
+// input is where the process's standard input is written; nil: it has none.
+func (s *stdio) input() *os.File {
+	if s.console != nil {
+		return s.console
+	}
+	return s.stdin.ours
+}
+
+// endInput ends the process's standard input. A terminal's has no end.
+func (s *stdio) endInput() { _ = s.stdin.ours.Close() } // nil without standard input, which Close takes
+
 // takeInput gives the process what a client sends, until the client sends no
 // more. io.EOF means that the client has gone: one without input has nothing
 // else to tell us.
 func (s *stdio) takeInput(in *bufio.Reader, req request) error {
-	if !req.Stdin || s.stdin.ours == nil {
+	to := s.input()
+	if !req.Stdin || to == nil {
 		if _, err := io.Copy(io.Discard, in); err != nil {
 			return err
 		}
@@ -52,13 +72,13 @@ func (s *stdio) takeInput(in *bufio.Reader, req request) error {
 		}
 		return io.EOF
 	}
-	if _, err := io.Copy(s.stdin.ours, in); err != nil {
+	if _, err := io.Copy(to, in); err != nil {
 		// The process reads no more. The client must not wait for it.
 		_, err = io.Copy(io.Discard, in)
 		return err
 	}
 	if !req.KeepStdin {
-		_ = s.stdin.ours.Close()
+		s.endInput()
 	}
 	return nil
 }

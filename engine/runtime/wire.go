@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"weft/engine/model"
 )
 
 // The operations of the shim's socket. A connection carries one: a request
@@ -21,14 +23,21 @@ const (
 	opWait   = "wait"   // the reply comes when the process has ended
 	opAttach = "attach" // frames out, raw standard input in
 	opWatch  = "watch"  // a byte each time the log has grown
+	opResize = "resize" // the terminal is Rows by Cols
+	opExec   = "exec"   // start Spec as Exec, then as attach
 	opQuit   = "quit"   // kill the process and leave; the connection closes then
 )
 
+// request asks for an operation on the container's first process, or on the
+// further one Exec names.
 type request struct {
 	Op                    string
-	Signal                int  `json:",omitempty"`
-	Stdin, Stdout, Stderr bool `json:",omitempty"`
-	KeepStdin             bool `json:",omitempty"`
+	Exec                  string          `json:",omitempty"`
+	Spec                  *model.ExecSpec `json:",omitempty"`
+	Signal                int             `json:",omitempty"`
+	Rows, Cols            uint16          `json:",omitempty"`
+	Stdin, Stdout, Stderr bool            `json:",omitempty"`
+	KeepStdin             bool            `json:",omitempty"`
 }
 
 type reply struct {

@@ -1,10 +1,14 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"maps"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/docker/docker/pkg/namesgenerator"
 
@@ -26,10 +30,11 @@ func newID() string {
 // Create records a container and makes its bundle. Nothing runs and no
 // address is taken until Start.
 func (m *Manager) Create(ctx context.Context, spec model.ContainerSpec) (string, error) {
-	if err := m.Runtime.Resolve(spec.Process.Image); err != nil {
+	img, err := m.Runtime.Resolve(ctx, spec.Process.Image)
+	if err != nil {
 		return "", err
 	}
-	c, err := m.register(spec)
+	c, err := m.register(withImage(spec, img), img.ID)
 	if err != nil {
 		return "", err
 	}
@@ -41,8 +46,43 @@ func (m *Manager) Create(ctx context.Context, spec model.ContainerSpec) (string,
 	return rec.ID, nil
 }
 
+// withImage fills in what a specification leaves to the image, as Docker does
+// (daemon/commit.go, merge).
+func withImage(spec model.ContainerSpec, img model.Image) model.ContainerSpec {
+	p, c := &spec.Process, img.Config
+	if len(p.Entrypoint) == 0 {
+		p.Entrypoint = c.Entrypoint
+		if len(p.Args) == 0 {
+			p.Args = c.Cmd
+		}
+	}
+	if len(p.Entrypoint) == 1 && p.Entrypoint[0] == "" { // docker run --entrypoint ""
+		p.Entrypoint = nil
+	}
+	p.User = cmp.Or(p.User, c.User)
+	p.Dir = cmp.Or(p.Dir, c.WorkingDir)
+	p.StopSignal = cmp.Or(p.StopSignal, c.StopSignal)
+	env := slices.Clone(p.Env)
+	for _, e := range c.Env {
+		name, _, _ := strings.Cut(e, "=")
+		if !slices.ContainsFunc(p.Env, func(own string) bool { return own == name || strings.HasPrefix(own, name+"=") }) {
+			env = append(env, e)
+		}
+	}
+	p.Env = env
+	labels := maps.Clone(c.Labels)
+	for k, v := range spec.Labels {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[k] = v
+	}
+	spec.Labels = labels
+	return spec
+}
+
 // register claims the name and writes the record.
-func (m *Manager) register(spec model.ContainerSpec) (*container, error) {
+func (m *Manager) register(spec model.ContainerSpec, imageID string) (*container, error) {
 	if spec.Name != "" && !nameForm.MatchString(spec.Name) {
 		return nil, fault.Invalid("Invalid container name (%s), only %s are allowed", spec.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
 	}
@@ -61,7 +101,7 @@ func (m *Manager) register(spec model.ContainerSpec) (*container, error) {
 	}
 	c := &container{
 		rec: model.Container{
-			ID: id, Spec: spec, State: model.StateCreated, Created: m.Now(), Sandbox: m.Sandboxes.Path(id),
+			ID: id, Spec: spec, ImageID: imageID, State: model.StateCreated, Created: m.Now(), Sandbox: m.Sandboxes.Path(id),
 		},
 		changed: make(chan struct{}),
 	}

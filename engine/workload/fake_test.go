@@ -28,6 +28,7 @@ type world struct {
 	saved    map[string]model.Container
 	events   []string
 	next     byte
+	image    model.Image
 }
 
 func newWorld() *world {
@@ -81,11 +82,11 @@ func (w *world) has() string {
 	return strings.Join(out, ", ")
 }
 
-func (w *world) Resolve(image string) error {
+func (w *world) Resolve(_ context.Context, image string) (model.Image, error) {
 	if image != "weft/probe" {
-		return fault.NotFound("No such image: %s", image)
+		return model.Image{}, fault.NotFound("No such image: %s", image)
 	}
-	return nil
+	return w.image, nil
 }
 
 func (w *world) Create(_ context.Context, id, _ string, _ model.ProcessSpec) error {

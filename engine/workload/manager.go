@@ -23,9 +23,10 @@ import (
 
 // Runtime runs the process of a container.
 type Runtime interface {
-	// Resolve checks that image can be run here.
-	Resolve(image string) error
-	// Create makes the bundle; output written from then on is kept.
+	// Resolve finds an image; NotFound when it is not here.
+	Resolve(ctx context.Context, image string) (model.Image, error)
+	// Create makes the root file system and the bundle; output written from
+	// then on is kept.
 	Create(ctx context.Context, id, sandbox string, p model.ProcessSpec) error
 	Start(ctx context.Context, id string) (pid int, err error)
 	// Wait blocks until the process of the last Start has ended, also when an

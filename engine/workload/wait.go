@@ -88,12 +88,16 @@ func (m *Manager) ended(c *container, st model.ExitStatus) {
 	}
 	err := m.update(c, func(r *model.Container) {
 		r.State, r.Pid, r.ExitCode, r.Finished, r.Error = model.StateExited, 0, st.Code, st.Finished, st.Err
+		r.OOMKilled = st.OOMKilled
 		c.exits++
 	})
 	if err != nil {
 		m.Log.Error("exit not recorded", "container_id", m.snapshot(c).ID, "err", err)
 	}
 	rec := m.snapshot(c)
+	if st.OOMKilled {
+		m.publish(rec, "oom", nil)
+	}
 	m.publish(rec, "die", map[string]string{"exitCode": strconv.Itoa(st.Code)})
 	if rec.Spec.AutoRemove {
 		if err := m.removeStopped(ctx, c); err != nil {

@@ -1,0 +1,138 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/cgroups/v3"
+	"github.com/containerd/cgroups/v3/cgroup1"
+	"github.com/containerd/cgroups/v3/cgroup2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// cgroupParent is the cgroup all containers' are in.
+const cgroupParent = "/weft"
+
+// cgroupRoot is where cgroups of version 2 are.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroup is a container's cgroup, of either version. A nil one is none: every
+// method is fine with that.
+type cgroup struct {
+	v1 cgroup1.Cgroup
+	v2 *cgroup2.Manager
+}
+
+// makeCgroup makes the container's cgroup with its limits. Where cgroups can't
+// be made the container goes without, unless it is to be limited.
+func makeCgroup(b bundle) (*cgroup, error) {
+	c, err := newCgroup(b.Spec.Linux.CgroupsPath, b.Spec.Linux.Resources)
+	if errors.Is(err, os.ErrNotExist) { // the parent went with the last of the others just now
+		c, err = newCgroup(b.Spec.Linux.CgroupsPath, b.Spec.Linux.Resources)
+	}
+	if err == nil {
+		return c, nil
+	}
+	if b.Limited {
+		return nil, fmt.Errorf("the limits of the container can't be set: make its cgroup: %w", err)
+	}
+	fmt.Fprintf(os.Stderr, "container has no cgroup: %v\n", err) // the shim's log
+	return nil, nil                                              //nolint:nilnil // none is a cgroup too
+}
+
+func newCgroup(path string, res *specs.LinuxResources) (*cgroup, error) {
+	if res == nil {
+		res = &specs.LinuxResources{}
+	}
+	if cgroups.Mode() == cgroups.Unified {
+		m, err := cgroup2.NewManager(cgroupRoot, path, cgroup2.ToResources(res))
+		if err != nil {
+			return nil, err
+		}
+		return &cgroup{v2: m}, nil
+	}
+	cg, err := cgroup1.New(cgroup1.StaticPath(path), res)
+	if err != nil {
+		return nil, err
+	}
+	return &cgroup{v1: cg}, nil
+}
+
+// loadCgroup finds a container's cgroup; nil when it has none.
+func loadCgroup(path string) *cgroup {
+	if cgroups.Mode() == cgroups.Unified {
+		m, err := cgroup2.Load(path)
+		if err != nil {
+			return nil
+		}
+		return &cgroup{v2: m}
+	}
+	cg, err := cgroup1.Load(cgroup1.StaticPath(path))
+	if err != nil {
+		return nil
+	}
+	return &cgroup{v1: cg}
+}
+
+// add moves a process in.
+func (c *cgroup) add(pid int) error {
+	if c == nil {
+		return nil
+	}
+	var err error
+	if c.v2 != nil {
+		err = c.v2.AddProc(uint64(pid)) //nolint:gosec // positive
+	} else {
+		err = c.v1.AddProc(uint64(pid)) //nolint:gosec // positive
+	}
+	if err != nil {
+		return fmt.Errorf("put process into the container's cgroup: %w", err)
+	}
+	return nil
+}
+
+// outOfMemory reports whether the kernel killed a process for the limit.
+func (c *cgroup) outOfMemory() bool {
+	switch {
+	case c == nil:
+	case c.v2 != nil:
+		st, err := c.v2.Stat()
+		return err == nil && st.GetMemoryEvents().GetOomKill() > 0
+	default:
+		st, err := c.v1.Stat(cgroup1.IgnoreNotExist)
+		return err == nil && st.GetMemoryOomControl().GetOomKill() > 0
+	}
+	return false
+}
+
+// remove deletes the cgroup, and the parent with the last one. One that is
+// gone is no error.
+func (c *cgroup) remove() error {
+	defer removeParent()
+	var err error
+	switch {
+	case c == nil:
+	case c.v2 != nil:
+		err = c.v2.Delete()
+	default:
+		err = c.v1.Delete()
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, cgroup1.ErrCgroupDeleted) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the container's cgroup: %w", err)
+	}
+	return nil
+}
+
+// removeParent deletes the parent of all cgroups if there is none in it.
+func removeParent() {
+	parents, _ := filepath.Glob(cgroupRoot + "/*" + cgroupParent) // the pattern is well formed
+	for _, dir := range append(parents, cgroupRoot+cgroupParent) {
+		_ = unix.Rmdir(dir) // busy or gone
+	}
+}
