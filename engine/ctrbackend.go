@@ -52,7 +52,15 @@ func (b containerBackend) Kill(ctx context.Context, name, signal string) error {
 }
 
 func (b containerBackend) Remove(ctx context.Context, name string, force bool) error {
-	return b.e.workload.Remove(ctx, name, force)
+	c, err := b.e.workload.Container(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := b.e.workload.Remove(ctx, c.ID, force); err != nil {
+		return err
+	}
+	b.e.execs.drop(c.ID)
+	return nil
 }
 
 func (b containerBackend) Rename(ctx context.Context, name, newName string) error {

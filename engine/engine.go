@@ -35,17 +35,21 @@ type Engine struct {
 	noneID  string    // of the predefined network "none"
 	created time.Time // of the data directory
 
-	lock      *os.File
-	store     *store.Store
-	runtime   *runtime.Runtime
-	images    *image.Store
-	workload  *workload.Manager
-	networks  *networks
-	ingress   *ingress
-	control   *control.Node
-	host      *host
-	events    *event.Hub
-	listeners []net.Listener
+	lock       *os.File
+	store      *store.Store
+	runtime    *runtime.Runtime
+	images     *image.Store
+	execs      *execs
+	life       context.Context // ends with Run; bounds background
+	endLife    context.CancelFunc
+	background sync.WaitGroup // what outlives the request that began it
+	workload   *workload.Manager
+	networks   *networks
+	ingress    *ingress
+	control    *control.Node
+	host       *host
+	events     *event.Hub
+	listeners  []net.Listener
 
 	cleanup []func() error // undoes New, last first
 }
@@ -60,7 +64,9 @@ func New(ctx context.Context, cfg Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	control.RouteLibraryLogs(cfg.Log)
-	e := &Engine{cfg: cfg, events: event.NewHub(cfg.Now)}
+	e := &Engine{cfg: cfg, events: event.NewHub(cfg.Now), execs: newExecs()}
+	e.life, e.endLife = context.WithCancel(context.WithoutCancel(ctx))
+	e.onUndo(func() error { e.endLife(); e.background.Wait(); return nil })
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.undo())
@@ -237,7 +243,8 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 func (e *Engine) handler() http.Handler {
 	return dockerapi.New(dockerapi.Config{
 		Backends: dockerapi.Backends{
-			System: systemBackend{e}, Swarm: e.control, Networks: networkBackend{e}, Containers: containerBackend{e}, Events: e.events,
+			System: systemBackend{e}, Swarm: e.control, Networks: networkBackend{e}, Containers: containerBackend{e},
+			Images: imageBackend{e}, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
 	})

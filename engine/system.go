@@ -66,8 +66,12 @@ func (b systemBackend) Info(ctx context.Context) (system.Info, error) {
 	if err != nil {
 		return system.Info{}, err
 	}
+	images, err := e.images.List(ctx)
+	if err != nil {
+		return system.Info{}, err
+	}
 	info := system.Info{
-		ID: e.id, Containers: len(all), Images: 1, Driver: "weft", DriverStatus: [][2]string{},
+		ID: e.id, Containers: len(all), Images: len(images), Driver: e.images.Driver(), DriverStatus: [][2]string{},
 		Plugins: system.PluginsInfo{Volume: []string{}, Network: []string{"null", "overlay"}, Log: []string{"json-file"}},
 		NFd:     -1, NGoroutines: runtime.NumGoroutine(), SystemTime: e.cfg.Now().Format(time.RFC3339Nano),
 		LoggingDriver: "json-file", CgroupDriver: "none", KernelVersion: p.kernel, OperatingSystem: p.os,

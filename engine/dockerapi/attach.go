@@ -64,7 +64,10 @@ func (s *Server) containerAttach(w *response, r *request) error {
 
 // detachKeys reads the key sequence that ends an attachment to a terminal.
 func detachKeys(r *request) ([]byte, error) {
-	v := r.query.Get("detachKeys")
+	return keySequence(r.query.Get("detachKeys"))
+}
+
+func keySequence(v string) ([]byte, error) {
 	if v == "" {
 		return []byte{16, 17}, nil // ctrl-p, ctrl-q
 	}

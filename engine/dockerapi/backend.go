@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"weft/engine/model"
 )
@@ -20,6 +21,7 @@ type Backends struct {
 	Swarm      Swarm
 	Networks   Networks
 	Containers Containers
+	Images     Images
 	Events     Events
 }
 
@@ -135,6 +137,14 @@ type Containers interface {
 	Kill(ctx context.Context, name, signal string) error
 	Remove(ctx context.Context, name string, force bool) error
 	Rename(ctx context.Context, name, newName string) error
+	// Resize tells the process how large its terminal is, if it has one.
+	Resize(ctx context.Context, name string, rows, cols uint16) error
+	// CreateExec notes a further process and gives its ID.
+	CreateExec(ctx context.Context, name string, exec model.Exec) (string, error)
+	Exec(ctx context.Context, id string) (model.Exec, error)
+	// StartExec runs it until its output ends; without streams, until it runs.
+	StartExec(ctx context.Context, id string, opts AttachOptions, attached func() error) error
+	ResizeExec(ctx context.Context, id string, rows, cols uint16) error
 	// Wait blocks until the condition holds. registered is called once the
 	// wait can not miss the event any more; Docker sends its header then.
 	Wait(ctx context.Context, name string, cond WaitCondition, registered func()) (model.ExitStatus, error)
@@ -142,6 +152,26 @@ type Containers interface {
 	// output can be lost any more: the handler answers the client then.
 	Attach(ctx context.Context, name string, opts AttachOptions, attached func() error) error
 	Logs(ctx context.Context, name string, opts LogOptions) error
+}
+
+// Images are the images of this node. Wherever a method takes a ref it takes a
+// name in any of Docker's forms, an ID or a unique prefix of one.
+type Images interface {
+	// Images gives all of them, newest first.
+	Images(ctx context.Context) ([]model.Image, error)
+	Image(ctx context.Context, ref string) (model.Image, error)
+	LoadImages(ctx context.Context, in io.Reader) ([]model.LoadedImage, error)
+	SaveImages(ctx context.Context, out io.Writer, refs []string) error
+	// ImportImage gives the ID.
+	ImportImage(ctx context.Context, in io.Reader, opts model.ImportOptions) (string, error)
+	PullImage(ctx context.Context, ref string, opts model.PullOptions) error
+	TagImage(ctx context.Context, ref, name string) error
+	RemoveImage(ctx context.Context, ref string, force bool) ([]model.ImageRemoval, error)
+	// PruneImages removes images no container uses, all or the dangling ones,
+	// that wanted accepts. It gives the bytes that became free.
+	PruneImages(ctx context.Context, all bool, wanted func(id string) bool) ([]model.ImageRemoval, int64, error)
+	// AskRegistry gives what a registry has under a name.
+	AskRegistry(ctx context.Context, ref string, cred model.Credentials) (ocispec.Descriptor, error)
 }
 
 // Events is the engine's stream of events.

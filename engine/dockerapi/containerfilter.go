@@ -15,12 +15,12 @@ import (
 
 // containerFilter is what `docker ps` asks for (daemon/list.go).
 type containerFilter struct {
-	args   filters.Args
-	all    bool
-	limit  int
-	isTask *bool // nil: both
-	exited []int
-	image  Image
+	args      filters.Args
+	all       bool
+	limit     int
+	isTask    *bool // nil: both
+	exited    []int
+	ancestors []string // IDs of images
 }
 
 func (s *Server) containerFilter(r *request) (containerFilter, error) {
@@ -34,13 +34,18 @@ func (s *Server) containerFilter(r *request) (containerFilter, error) {
 	}); err != nil {
 		return containerFilter{}, err
 	}
-	f := containerFilter{args: args, all: r.flag("all"), image: s.cfg.Image}
+	f := containerFilter{args: args, all: r.flag("all")}
 	if v := r.query.Get("limit"); v != "" {
 		if f.limit, err = strconv.Atoi(v); err != nil {
 			return f, fault.Invalid("invalid limit %q: %w", v, err)
 		}
 	}
 	f.all = f.all || f.limit > 0 || args.Contains("status")
+	for _, v := range args.Get("ancestor") {
+		if img, err := s.cfg.Images.Image(r.Context(), v); err == nil { // of an unknown one there are no containers
+			f.ancestors = append(f.ancestors, img.ID)
+		}
+	}
 	return f, f.check()
 }
 
@@ -135,9 +140,7 @@ func (f containerFilter) matches(c model.Container) bool {
 }
 
 func (f containerFilter) matchesImage(c model.Container) bool {
-	return !f.args.Contains("ancestor") || slices.ContainsFunc(f.args.Get("ancestor"), func(v string) bool {
-		return f.image.is(v) && f.image.is(c.Spec.Process.Image)
-	})
+	return !f.args.Contains("ancestor") || slices.Contains(f.ancestors, c.ImageID)
 }
 
 func (f containerFilter) matchesNetwork(c model.Container) bool {

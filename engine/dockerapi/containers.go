@@ -41,9 +41,9 @@ func (s *Server) containers(w *response, r *request) error {
 }
 
 func (s *Server) summary(c model.Container) container.Summary {
-	path, args := s.command(c)
+	path, args := command(c)
 	sum := container.Summary{
-		ID: c.ID, Names: []string{"/" + c.Spec.Name}, Image: c.Spec.Process.Image, ImageID: s.cfg.Image.ID,
+		ID: c.ID, Names: []string{"/" + c.Spec.Name}, Image: c.Spec.Process.Image, ImageID: c.ImageID,
 		Command: commandLine(path, args), Created: c.Created.Unix(), Ports: []container.Port{},
 		Labels: nonNil(c.Spec.Labels), State: string(c.State), Status: s.status(c),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: endpointSettings(c)}, Mounts: []container.MountPoint{},
@@ -73,17 +73,9 @@ func (s *Server) status(c model.Container) string {
 	return "Exited (" + strconv.Itoa(c.ExitCode) + ") " + ago(c.Finished) + " ago"
 }
 
-// command is what the container runs, with what its image adds: an entrypoint
-// of its own drops the image's arguments too.
-func (s *Server) command(c model.Container) (path string, args []string) {
-	entry, rest := c.Spec.Process.Entrypoint, c.Spec.Process.Args
-	if len(entry) == 0 {
-		entry = s.cfg.Image.Entrypoint
-		if len(rest) == 0 {
-			rest = s.cfg.Image.Cmd
-		}
-	}
-	line := slices.Concat(entry, rest)
+// command is what the container runs.
+func command(c model.Container) (path string, args []string) {
+	line := slices.Concat(c.Spec.Process.Entrypoint, c.Spec.Process.Args)
 	if len(line) == 0 {
 		return "", []string{}
 	}

@@ -297,11 +297,12 @@ func TestImages(t *testing.T) {
 	}
 	b.refused("GET", "/images/busybox/json", "", 404, "No such image: busybox:latest")
 	b.refused("GET", "/images/weft/probe:2/json", "", 404, "No such image: weft/probe:2")
-	b.refused("POST", "/images/create?fromImage=busybox&tag=latest", "", 501,
-		"cannot pull busybox:latest: this engine has no image store: it runs the built-in image weft/probe:latest only")
+	b.refused("POST", "/images/create?fromImage=busybox&tag=latest", "", 404, "pull access denied for docker.io/library/busybox:latest, "+
+		"repository does not exist or may require 'docker login': denied")
 	b.refused("POST", "/images/create?fromImage=UPPER", "", 400, "invalid reference format: repository name (library/UPPER) must be lowercase")
-	b.refused("POST", "/images/create?fromSrc=-", "", 501, "this engine has no image store: it runs the built-in image weft/probe:latest only")
-	if got := b.ok("POST", "/images/create?fromImage=weft/probe&tag=latest", ""); got != `{"status":"Status: weft/probe:latest is built into the engine"}` {
+	b.refused("POST", "/images/create?fromSrc=http://x/y", "", 501, `this engine does not fetch "http://x/y": send the archive itself`)
+	if got := b.ok("POST", "/images/create?fromImage=weft/probe&tag=latest", ""); got != `{"status":"Downloading","progressDetail":{"current":1,"total":2},"id":"0123456789ab"}`+"\n"+
+		`{"status":"Status: Image is up to date for weft/probe:latest"}` {
 		t.Error(got)
 	}
 	if _, err := c.DistributionInspect(t.Context(), "busybox", ""); err == nil || errors.Is(err, t.Context().Err()) {

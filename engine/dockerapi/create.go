@@ -61,6 +61,18 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	if err := checkSupported(r, c, host); err != nil {
 		return model.ContainerSpec{}, err
 	}
+	mounts, err := mountRequests(host)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
+	res, err := resourceBounds(host.Resources)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
+	noNew, all, err := securityOptions(host.SecurityOpt)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
 	requests, err := networkRequests(r, host.NetworkMode, nets.EndpointsConfig)
 	if err != nil {
 		return model.ContainerSpec{}, err
@@ -70,7 +82,10 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 		Process: model.ProcessSpec{
 			Image: c.Image, Entrypoint: c.Entrypoint, Args: c.Cmd, Env: c.Env, Dir: c.WorkingDir, User: c.User,
 			Hostname: c.Hostname, StopSignal: c.StopSignal, StopGrace: stopGrace(c.StopTimeout),
-			TTY: c.Tty, OpenStdin: c.OpenStdin,
+			TTY: c.Tty, OpenStdin: c.OpenStdin, StdinOnce: c.StdinOnce, Domainname: c.Domainname,
+			Groups: host.GroupAdd, CapAdd: host.CapAdd, CapDrop: host.CapDrop, NoNewPrivileges: noNew, AllSyscalls: all,
+			ReadOnlyRoot: host.ReadonlyRootfs, Mounts: mounts, ShmSize: host.ShmSize, Sysctls: host.Sysctls,
+			Ulimits: ulimits(host.Ulimits), OOMScoreAdj: host.OomScoreAdj, Resources: res,
 		},
 		Labels: c.Labels, Networks: requests,
 		AutoRemove: host.AutoRemove && !r.before("1.25"), // older clients remove it themselves

@@ -76,7 +76,9 @@ func TestContainerSpec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := model.ContainerSpec{Name: "c", Process: model.ProcessSpec{Image: "weft/probe"}}
+		want := model.ContainerSpec{Name: "c", Process: model.ProcessSpec{
+			Image: "weft/probe", Entrypoint: []string{"/probe"}, Args: []string{"serve"}, // the image's
+		}}
 		c.want(&want)
 		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, d)
@@ -106,10 +108,18 @@ func TestContainerCreateRefuses(t *testing.T) {
 			"invalid restart policy: unknown policy 'weird'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
 		},
 		{
-			`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Binds":["/a:/b"],"Memory":5,"DeviceRequests":[{}]}}`, 501,
-			"this engine cannot create a container with volumes (-v, --volume); a health check (--health-cmd); bind mounts (-v, --volume); " +
-				"memory limits (-m, --memory, …); devices (--device, --gpus, …)" + cannot,
+			`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Privileged":true,"DeviceRequests":[{}]}}`, 501,
+			"this engine cannot create a container with volumes (-v, --volume); a health check (--health-cmd); privileges (--privileged); " +
+				"devices (--device, --gpus, …)" + cannot,
 		},
+		{`{"Image":"weft/probe","HostConfig":{"Binds":["/a:/b:ro","/c:/b"]}}`, 400, "Duplicate mount point: /b"},
+		{`{"Image":"weft/probe","HostConfig":{"Binds":["/a:b"]}}`, 400, "invalid volume specification: '/a:b'"},
+		{`{"Image":"weft/probe","HostConfig":{"Binds":["/a:/b:fast"]}}`, 400, "invalid volume specification: '/a:/b:fast': invalid mode: fast"},
+		{`{"Image":"weft/probe","HostConfig":{"Mounts":[{"Type":"bind","Source":"a","Target":"/b"}]}}`, 400, `invalid mount config for type "bind": invalid mount path: 'a' mount path must be absolute`},
+		{`{"Image":"weft/probe","HostConfig":{"Mounts":[{"Type":"npipe","Source":"/a","Target":"/b"}]}}`, 501, `this engine has no mounts of type "npipe": use bind or tmpfs`},
+		{`{"Image":"weft/probe","HostConfig":{"Memory":5}}`, 400, "Minimum memory limit allowed is 6MB"},
+		{`{"Image":"weft/probe","HostConfig":{"Memory":8000000,"MemorySwap":7000000}}`, 400, "Minimum memoryswap limit should be larger than memory limit, see usage"},
+		{`{"Image":"weft/probe","HostConfig":{"NanoCpus":1,"CpuQuota":1}}`, 400, "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"},
 		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"DriverOpts":{"a":"b"}}}}}`, 501, "this engine cannot connect to network n with driver options of an endpoint (--driver-opt)" + cannot},
 		{
 			`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}}`, 400,

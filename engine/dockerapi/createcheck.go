@@ -64,7 +64,6 @@ func configDemands(c *container.Config) []demand {
 	return []demand{
 		{len(c.Volumes) > 0, "volumes (-v, --volume)"},
 		{health, "a health check (--health-cmd)"},
-		{c.Domainname != "", "a domain name (--domainname)"},
 		{c.MacAddress != "", "a MAC address (--mac-address): it follows from the IPv4 address"}, //nolint:staticcheck // API < 1.44
 		{c.NetworkDisabled, "NetworkDisabled: use --network none"},
 		{len(c.OnBuild) > 0 || len(c.Shell) > 0, "OnBuild or Shell"},
@@ -77,9 +76,6 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 	return []demand{
 		{h.NetworkMode.IsHost(), "the host's network (--network host): every container has a network namespace of its own"},
 		{h.NetworkMode.IsContainer(), "another container's network (--network container:…)"},
-		{len(h.Binds) > 0, "bind mounts (-v, --volume)"},
-		{len(h.Mounts) > 0, "mounts (--mount)"},
-		{len(h.Tmpfs) > 0, "tmpfs mounts (--tmpfs)"},
 		{len(h.VolumesFrom) > 0, "another container's volumes (--volumes-from)"},
 		{h.VolumeDriver != "", "a volume driver (--volume-driver)"},
 		{len(h.StorageOpt) > 0, "storage options (--storage-opt)"},
@@ -90,11 +86,7 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 		{!h.RestartPolicy.IsNone(), "a restart policy (--restart): a service restarts its tasks"},
 		{logging || len(h.LogConfig.Config) > 0, "a log driver or its options (--log-driver, --log-opt)"},
 		{h.Privileged, "privileges (--privileged)"},
-		{len(h.CapAdd)+len(h.CapDrop) > 0, "capabilities (--cap-add, --cap-drop)"},
-		{len(h.SecurityOpt) > 0 || h.MaskedPaths != nil || h.ReadonlyPaths != nil, "security options (--security-opt)"},
-		{h.ReadonlyRootfs, "a read-only root (--read-only)"},
-		{len(h.GroupAdd) > 0, "additional groups (--group-add)"},
-		{len(h.Sysctls) > 0, "sysctls (--sysctl)"},
+		{h.MaskedPaths != nil || h.ReadonlyPaths != nil, "paths of its own to hide or protect (--security-opt systempaths)"},
 		{h.PidMode != "" && h.PidMode != "private", "a shared PID namespace (--pid)"},
 		{h.IpcMode.IsHost() || h.IpcMode.IsContainer(), "a shared IPC namespace (--ipc)"},
 		{h.UTSMode != "", "a shared UTS namespace (--uts)"},
@@ -104,28 +96,21 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 		{h.Init != nil && *h.Init, "an init process (--init)"},
 		{h.Runtime != "" && h.Runtime != "weft", "a runtime (--runtime)"},
 		{!h.Isolation.IsDefault(), "an isolation (--isolation)"},
-		{h.ShmSize > 0, "a size of /dev/shm (--shm-size)"},
-		{h.OomScoreAdj != 0, "an OOM score (--oom-score-adj)"},
 		{annotations, "annotations (--annotation)"},
 	}
 }
 
 func resourceDemands(res container.Resources) []demand {
-	cpu := res.CPUShares != 0 || res.NanoCPUs != 0 || res.CPUPeriod != 0 || res.CPUQuota != 0 || res.CPURealtimePeriod != 0 ||
-		res.CPURealtimeRuntime != 0 || res.CpusetCpus != "" || res.CpusetMems != "" || res.CPUCount != 0 || res.CPUPercent != 0
+	realtime := res.CPURealtimePeriod != 0 || res.CPURealtimeRuntime != 0 || res.CPUCount != 0 || res.CPUPercent != 0
 	swappiness := res.MemorySwappiness != nil && *res.MemorySwappiness != -1 // what docker 20.10 sends for none
-	memory := res.Memory != 0 || res.MemoryReservation != 0 || res.MemorySwap != 0 || swappiness ||
-		res.KernelMemory != 0 || res.KernelMemoryTCP != 0 //nolint:staticcheck // deprecated, and refused all the same
+	kernelMemory := res.KernelMemory != 0 || res.KernelMemoryTCP != 0        //nolint:staticcheck // deprecated, and refused all the same
 	blkio := res.BlkioWeight != 0 || res.IOMaximumIOps != 0 || res.IOMaximumBandwidth != 0 ||
 		len(res.BlkioWeightDevice)+len(res.BlkioDeviceReadBps)+len(res.BlkioDeviceWriteBps)+
 			len(res.BlkioDeviceReadIOps)+len(res.BlkioDeviceWriteIOps) > 0
 	return []demand{
-		{cpu, "CPU limits (--cpus, --cpu-shares, --cpuset-cpus, …)"},
-		{memory, "memory limits (-m, --memory, …)"},
+		{realtime, "real-time CPU limits (--cpu-rt-period, --cpu-rt-runtime)"},
+		{swappiness || kernelMemory, "swappiness or kernel memory limits (--memory-swappiness, --kernel-memory)"},
 		{blkio, "block I/O limits (--blkio-weight, --device-read-bps, …)"},
-		{res.PidsLimit != nil && *res.PidsLimit > 0, "a process limit (--pids-limit)"},
-		{res.OomKillDisable != nil && *res.OomKillDisable, "no OOM killer (--oom-kill-disable)"},
-		{len(res.Ulimits) > 0, "ulimits (--ulimit)"},
 		{len(res.Devices)+len(res.DeviceCgroupRules)+len(res.DeviceRequests) > 0, "devices (--device, --gpus, …)"},
 		{res.CgroupParent != "", "a cgroup parent (--cgroup-parent)"},
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/storage"
 	"github.com/docker/go-connections/nat"
@@ -27,27 +28,30 @@ func (s *Server) container(w *response, r *request) error {
 	}
 	return one(w, container.InspectResponse{
 		ContainerJSONBase: s.inspectBase(c, r.flag("size")),
-		Mounts:            []container.MountPoint{},
+		Mounts:            mountPoints(c),
 		Config:            s.inspectConfig(c),
 		NetworkSettings:   networkSettings(c, settings),
 	}, nil)
 }
 
 func (s *Server) inspectBase(c model.Container, size bool) *container.ContainerJSONBase {
-	path, args := s.command(c)
+	path, args := command(c)
+	p := c.Spec.Process
 	base := &container.ContainerJSONBase{
 		ID: c.ID, Created: c.Created.UTC().Format(time.RFC3339Nano), Path: path, Args: args,
 		State: &container.State{
 			Status: string(c.State), Running: c.State == model.StateRunning, Dead: c.State == model.StateDead,
-			Pid: c.Pid, ExitCode: c.ExitCode, Error: c.Error,
+			Pid: c.Pid, ExitCode: c.ExitCode, Error: c.Error, OOMKilled: c.OOMKilled,
 			StartedAt: c.Started.UTC().Format(time.RFC3339Nano), FinishedAt: c.Finished.UTC().Format(time.RFC3339Nano),
 		},
-		Image: s.cfg.Image.ID, Name: "/" + c.Spec.Name, Driver: "weft", Platform: "linux",
+		Image: c.ImageID, Name: "/" + c.Spec.Name, Driver: "weft", Platform: "linux",
 		HostConfig: &container.HostConfig{
 			NetworkMode: container.NetworkMode(networkMode(c)), AutoRemove: c.Spec.AutoRemove,
 			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, PortBindings: nat.PortMap{},
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: "weft",
+			CapAdd: p.CapAdd, CapDrop: p.CapDrop, GroupAdd: p.Groups, ReadonlyRootfs: p.ReadOnlyRoot, ShmSize: p.ShmSize,
+			Sysctls: p.Sysctls, OomScoreAdj: p.OOMScoreAdj, Resources: inspectResources(p),
 		},
 		GraphDriver: storage.DriverData{Name: "weft"},
 	}
@@ -61,21 +65,46 @@ func (s *Server) inspectConfig(c model.Container) *container.Config {
 	p := c.Spec.Process
 	config := &container.Config{
 		Hostname: hostname(c), User: p.User, AttachStdin: p.OpenStdin, AttachStdout: true, AttachStderr: true,
-		Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.OpenStdin, Env: nonNilList(p.Env),
+		Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.StdinOnce, Domainname: p.Domainname, Env: nonNilList(p.Env),
 		Cmd: p.Args, Image: p.Image, WorkingDir: p.Dir, Entrypoint: p.Entrypoint,
 		Labels: nonNil(c.Spec.Labels), StopSignal: p.StopSignal,
-	}
-	if len(p.Entrypoint) == 0 {
-		config.Entrypoint = s.cfg.Image.Entrypoint
-		if len(p.Args) == 0 {
-			config.Cmd = s.cfg.Image.Cmd
-		}
 	}
 	if p.StopGrace != 0 {
 		seconds := int(p.StopGrace / time.Second)
 		config.StopTimeout = &seconds
 	}
 	return config
+}
+
+// inspectResources gives the bounds in Docker's terms.
+func inspectResources(p model.ProcessSpec) container.Resources {
+	r := p.Resources
+	out := container.Resources{
+		NanoCPUs: r.NanoCPUs, CPUShares: r.CPUShares, CPUPeriod: r.CPUPeriod, CPUQuota: r.CPUQuota, CpusetCpus: r.CpusetCPUs,
+		CpusetMems: r.CpusetMems, Memory: r.Memory, MemoryReservation: r.MemoryReservation, MemorySwap: r.MemorySwap,
+	}
+	if r.PidsLimit > 0 {
+		out.PidsLimit = &r.PidsLimit
+	}
+	if r.OOMKillDisable {
+		out.OomKillDisable = &r.OOMKillDisable
+	}
+	for _, u := range p.Ulimits {
+		out.Ulimits = append(out.Ulimits, &container.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+	}
+	return out
+}
+
+// mountPoints gives what the caller mounted.
+func mountPoints(c model.Container) []container.MountPoint {
+	out := []container.MountPoint{}
+	for _, m := range c.Spec.Process.Mounts {
+		out = append(out, container.MountPoint{
+			Type: mount.Type(m.Kind), Name: m.Name, Source: m.Source, Destination: m.Target, RW: !m.ReadOnly,
+			Propagation: mount.Propagation(m.Propagation),
+		})
+	}
+	return out
 }
 
 func networkSettings(c model.Container, networks map[string]*network.EndpointSettings) *container.NetworkSettings {

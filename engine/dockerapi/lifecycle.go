@@ -3,6 +3,7 @@ package dockerapi
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -94,24 +95,28 @@ func (s *Server) containerRename(w *response, r *request) error {
 	return done(w, http.StatusNoContent, s.cfg.Containers.Rename(r.Context(), name, newName))
 }
 
-// containerResize has nothing to change: without a terminal dockerd changes
-// nothing either and says so as little.
 func (s *Server) containerResize(w *response, r *request) error {
-	for _, p := range []struct{ key, name string }{{"h", "height"}, {"w", "width"}} {
-		v := r.query.Get(p.key)
-		if _, err := strconv.ParseUint(v, 10, 32); err != nil {
-			return fault.Invalid("invalid resize %s %q: invalid syntax", p.name, v)
-		}
-	}
-	c, err := s.cfg.Containers.Container(r.Context(), r.vars["name"])
+	rows, cols, err := terminalSize(r)
 	if err != nil {
 		return err
 	}
-	if c.State != model.StateRunning {
-		return fault.Conflict("container %s is not running", c.ID)
+	return done(w, http.StatusOK, s.cfg.Containers.Resize(r.Context(), r.vars["name"], rows, cols))
+}
+
+// terminalSize reads the parameters h and w.
+func terminalSize(r *request) (rows, cols uint16, err error) {
+	for _, p := range []struct {
+		key, name string
+		to        *uint16
+	}{{"h", "height", &rows}, {"w", "width", &cols}} {
+		v := r.query.Get(p.key)
+		n, err := strconv.ParseUint(v, 10, 32)
+		if err != nil {
+			return 0, 0, fault.Invalid("invalid resize %s %q: invalid syntax", p.name, v)
+		}
+		*p.to = uint16(min(n, math.MaxUint16))
 	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	return rows, cols, nil
 }
 
 func (s *Server) containerWait(w *response, r *request) error {

@@ -4,17 +4,17 @@ import "slices"
 
 // What is missing, for the endpoints that need it.
 const (
-	noImages      = "this engine has no image store: it runs the built-in image weft/probe:latest only"
+	noCommit      = "this engine does not make images of containers: build on a Docker engine"
 	noBuild       = "this engine does not build images: build on a Docker engine"
 	noVolumes     = "this engine has no volumes: its containers keep no data outside themselves"
 	noPlugins     = "this engine has no plugins"
 	noSecrets     = "this engine does not hand secrets to tasks"
-	noExec        = "this engine does not run further processes in a container: enter its namespaces with nsenter"
 	noPause       = "this engine does not pause containers: it has no control over their cgroups"
 	noResources   = "this engine does not limit or measure the resources of containers"
 	noFiles       = "this engine does not read or write the files of containers"
 	noCheckpoint  = "this engine does not checkpoint containers"
-	noRegistry    = "this engine has no registries: it runs the built-in image weft/probe:latest only"
+	noRegistry    = "this engine does not search registries or log in to them: the credentials that docker login keeps are sent with each pull"
+	noPush        = "this engine does not push images: push from a Docker engine"
 	noWebsocket   = "this engine does not attach by websocket: use POST /containers/{name}/attach"
 	noServiceLogs = "this engine does not collect logs across nodes: use the logs of the task's container on its node"
 	noDebug       = "this engine has no debug endpoints"
@@ -101,7 +101,11 @@ func containerRoutes() []route {
 		post("/containers/{name...}/wait", (*Server).containerWait),
 		post("/containers/{name...}/rename", (*Server).containerRename),
 		post("/containers/{name...}/attach", (*Server).containerAttach),
-		post("/containers/{name...}/resize", (*Server).containerResize).but("changes nothing: there are no terminals"),
+		post("/containers/{name...}/resize", (*Server).containerResize),
+		post("/containers/{name...}/exec", (*Server).execCreate),
+		get("/exec/{id}/json", (*Server).execInspect).but("`Pid` is always 0"),
+		post("/exec/{name}/start", (*Server).execStart),
+		post("/exec/{name}/resize", (*Server).execResize),
 		del("/containers/{name...}", (*Server).containerRemove).but("no links; there are no volumes to remove"),
 	},
 		lacking(noWebsocket, "GET /containers/{name...}/attach/ws"),
@@ -109,26 +113,30 @@ func containerRoutes() []route {
 			"GET /containers/{name...}/export", "GET /containers/{name...}/changes"),
 		lacking(noResources, "GET /containers/{name...}/top", "GET /containers/{name...}/stats", "POST /containers/{name...}/update"),
 		lacking(noPause, "POST /containers/{name...}/pause", "POST /containers/{name...}/unpause"),
-		lacking(noExec, "POST /containers/{name...}/exec", "GET /exec/{id}/json", "POST /exec/{name}/start", "POST /exec/{name}/resize"),
 		lacking(noCheckpoint, "GET /containers/{name...}/checkpoints", "POST /containers/{name...}/checkpoints",
 			"DELETE /containers/{name}/checkpoints/{checkpoint}"),
-		lacking(noImages, "POST /commit"),
+		lacking(noCommit, "POST /commit"),
 	)
 }
 
 func imageRoutes() []route {
 	return slices.Concat([]route{
-		get("/images/json", (*Server).images).but("the built-in image only"),
+		get("/images/json", (*Server).images).but("no `Manifests`; `SharedSize` is always -1"),
 	},
 		lacking(noRegistry, "GET /images/search"),
-		lacking(noImages, "GET /images/get", "GET /images/{name...}/get", "GET /images/{name...}/history"),
 		[]route{
-			get("/images/{name...}/json", (*Server).image).but("the built-in image only"),
-			post("/images/create", (*Server).imageCreate).but("the built-in image needs no pull; others are refused"),
-			get("/distribution/{name...}/json", (*Server).distribution).but("the built-in image has no digest; others can't be reached"),
+			get("/images/get", (*Server).imageSave),
+			get("/images/{name...}/get", (*Server).imageSave),
+			get("/images/{name...}/history", (*Server).imageHistory).but("sizes are given for the whole image, not for its layers"),
+			get("/images/{name...}/json", (*Server).image).but("no `GraphDriver`, `Metadata` and `Manifests`"),
+			post("/images/create", (*Server).imageCreate).but("imports from the request only, not from a URL"),
+			get("/distribution/{name...}/json", (*Server).distribution).but("`Platforms` is always empty"),
+			post("/images/load", (*Server).imageLoad),
+			post("/images/{name...}/tag", (*Server).imageTag),
+			post("/images/prune", (*Server).imagesPrune),
+			del("/images/{name...}", (*Server).imageRemove).but("parents are always removed: there are none without a name of their own"),
 		},
-		lacking(noImages, "POST /images/load", "POST /images/{name...}/push", "POST /images/{name...}/tag", "POST /images/prune",
-			"DELETE /images/{name...}"),
+		lacking(noPush, "POST /images/{name...}/push"),
 		lacking(noRegistry, "POST /auth"),
 	)
 }

@@ -41,7 +41,6 @@ type Config struct {
 	Version string           // of the engine
 	Log     *slog.Logger     // required
 	Now     func() time.Time // required
-	Image   Image            // the built-in one; zero: weft/probe:latest
 	Extra   http.Handler     // serves /weft/v1/; nil: nothing does
 }
 
@@ -53,9 +52,6 @@ type Server struct {
 
 // New makes a server. It starts nothing.
 func New(cfg Config) *Server {
-	if cfg.Image.Name == "" {
-		cfg.Image = probeImage()
-	}
 	return &Server{cfg: cfg, routes: newRouter(routes())}
 }
 

@@ -103,8 +103,8 @@ func TestUnsupportedRoutesSayWhatIsMissing(t *testing.T) {
 	b := newBed(t)
 	for _, r := range []string{
 		"GET /volumes", "POST /volumes/create", "POST /build", "POST /session", "POST /grpc", "GET /plugins", "GET /secrets", "POST /secrets/create",
-		"POST /containers/x/exec", "POST /containers/x/pause", "GET /containers/x/stats", "GET /containers/x/attach/ws", "POST /commit",
-		"GET /images/search", "POST /auth", "GET /system/df", "GET /services/x/logs", "GET /images/a/b/c/history", "DELETE /images/a/b",
+		"POST /containers/x/pause", "GET /containers/x/stats", "GET /containers/x/attach/ws", "POST /commit",
+		"GET /images/search", "POST /auth", "GET /system/df", "GET /services/x/logs", "POST /images/a/b/push",
 		"GET /containers/x/archive",
 	} {
 		method, path, _ := strings.Cut(r, " ")

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -167,12 +166,4 @@ func shortID(id string) string {
 	const digits = 12
 	id = strings.TrimPrefix(id, "sha256:")
 	return id[:min(digits, len(id))]
-}
-
-// label names what an image is called in messages.
-func (e entry) label() string {
-	if name, ok := familiar(e.target().Name); ok {
-		return name
-	}
-	return fmt.Sprintf("%q", shortID(e.id))
 }

@@ -53,7 +53,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o model.PullOptions) (err 
 	defer s.clean(ctx)
 	defer func() { _ = done(context.WithoutCancel(ctx)) }()
 	tell := &teller{report: o.Report, store: s}
-	tell.status(tagOf(named)+": Pulling from "+reference.Path(named), "")
+	tell.status(tagOf(named) + ": Pulling from " + reference.Path(named))
 	s.names.Lock()
 	before, err := s.stored(ctx)
 	s.names.Unlock()
@@ -68,6 +68,22 @@ func (s *Store) Pull(ctx context.Context, ref string, o model.PullOptions) (err 
 		return errors.Join(err, s.restore(ctx, []images.Image{img}, before))
 	}
 	return nil
+}
+
+// Ask gives what a registry has under a name, without bringing it.
+func (s *Store) Ask(ctx context.Context, ref string, cred model.Credentials) (ocispec.Descriptor, error) {
+	named, err := ParseName(ref)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if isBuiltin(named.String()) {
+		return ocispec.Descriptor{}, nil
+	}
+	_, desc, err := resolver(ctx, cred).Resolve(ctx, named.String())
+	if err != nil {
+		return ocispec.Descriptor{}, pullError(named, err)
+	}
+	return desc, nil
 }
 
 // fetch brings the content.
@@ -110,12 +126,12 @@ func (s *Store) adopt(ctx context.Context, named reference.Named, img images.Ima
 	if err := s.put(ctx, img); err != nil {
 		return err
 	}
-	tell.status("Digest: "+img.Target.Digest.String(), "")
+	tell.status("Digest: " + img.Target.Digest.String())
 	short := reference.FamiliarString(named)
 	if fresh {
-		tell.status("Status: Downloaded newer image for "+short, "")
+		tell.status("Status: Downloaded newer image for " + short)
 	} else {
-		tell.status("Status: Image is up to date for "+short, "")
+		tell.status("Status: Image is up to date for " + short)
 	}
 	return nil
 }
@@ -169,10 +185,10 @@ type teller struct {
 	layers []digest.Digest
 }
 
-func (t *teller) status(text, id string) {
+func (t *teller) status(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.report(model.Progress{ID: id, Status: text})
+	t.report(model.Progress{Status: text})
 }
 
 // found notes the layers of a manifest. It is an images.Handler that adds no

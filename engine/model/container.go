@@ -46,6 +46,17 @@ type ExecSpec struct {
 	Detached   bool   // nobody takes its output
 }
 
+// Exec is a further process of a container and what became of it.
+type Exec struct {
+	ID                    string
+	ContainerID           string
+	Spec                  ExecSpec
+	Stdin, Stdout, Stderr bool // which streams its client wants
+	DetachKeys            string
+	Running               bool
+	Exit                  *ExitStatus // nil until it has ended
+}
+
 // MountKind is where a mount's content comes from; the strings are Docker's.
 type MountKind string
 

@@ -98,8 +98,12 @@ func (s Spec) process(hostname string) (*specs.Process, error) {
 // namespaces are the container's own, and the network namespace it enters.
 func namespaces(netNS string) []specs.LinuxNamespace {
 	return []specs.LinuxNamespace{
-		{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.UTSNamespace}, {Type: specs.IPCNamespace},
-		{Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: netNS},
+		{Type: specs.MountNamespace},
+		{Type: specs.PIDNamespace},
+		{Type: specs.UTSNamespace},
+		{Type: specs.IPCNamespace},
+		{Type: specs.CgroupNamespace},
+		{Type: specs.NetworkNamespace, Path: netNS},
 	}
 }
 
@@ -149,7 +153,7 @@ func resources(r model.Resources) *specs.LinuxResources {
 		cpu.Quota = &quota
 	}
 	if per != 0 {
-		cpu.Period = ptr(uint64(per)) //nolint:gosec // checked by the API
+		cpu.Period = ptr(uint64(per))
 	}
 	memory := &specs.LinuxMemory{}
 	for _, m := range []struct {

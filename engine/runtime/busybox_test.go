@@ -28,7 +28,7 @@ func busybox(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Join(root, "tmp"), 0o777); err != nil { //nolint:gosec // as a container's
+	if err := os.Chmod(filepath.Join(root, "tmp"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	bin, err := os.ReadFile("/bin/busybox")
@@ -40,7 +40,7 @@ func busybox(t *testing.T) string {
 		"etc/passwd":  "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n",
 		"etc/group":   "root:x:0:\nweb:x:1000:\nlogs:x:2000:web\n",
 	} {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil { //nolint:gosec // as a container's
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestImagesOfOthers(t *testing.T) {
 	b := newBed(t)
 	root := busybox(t)
 	host := t.TempDir()
-	if err := os.WriteFile(filepath.Join(host, "file"), []byte("of the host\n"), 0o644); err != nil { //nolint:gosec // any user's
+	if err := os.WriteFile(filepath.Join(host, "file"), []byte("of the host\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -90,8 +90,10 @@ func TestImagesOfOthers(t *testing.T) {
 		edit       func(*Spec)
 		want       string
 	}{
-		{"root", `id; echo $HOME $PATH; pwd; ls -d /bin/sh`, nil,
-			"uid=0(root) gid=0(root) groups=0(root)\n/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n/\n/bin/sh\n"},
+		{
+			"root", `id; echo $HOME $PATH; pwd; ls -d /bin/sh`, nil,
+			"uid=0(root) gid=0(root) groups=0(root)\n/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n/\n/bin/sh\n",
+		},
 		{"user of the image", `id; echo $HOME`, func(s *Spec) { s.Process.User = "web" }, "uid=1000(web) gid=1000(web) groups=1000(web),2000(logs)\n/home/web\n"},
 		{"user and group", `id`, func(s *Spec) { s.Process.User, s.Process.Groups = "12:logs", []string{"7"} }, "uid=12 gid=2000(logs) groups=7,2000(logs)\n"},
 		{"environment and directory", `echo $A $B; pwd`, func(s *Spec) {
@@ -316,8 +318,12 @@ func TestExec(t *testing.T) {
 		{"input", model.ExecSpec{Args: []string{"cat"}, Stdin: true}, "hello", "hello|", 0},
 		{"environment", model.ExecSpec{Args: []string{"sh", "-c", "echo $A $B; hostname; cat /tmp/first; pwd"}, Env: []string{"B=2"}, Dir: "/tmp"}, "", "1 2\nweb-1\n1\n/tmp\n|", 0},
 		{"user", model.ExecSpec{Args: []string{"sh", "-c", "id -un; echo $HOME"}, User: "web"}, "", "web\n/home/web\n|", 0},
-		{"isolation", model.ExecSpec{Args: []string{"sh", "-c", "grep -E 'CapBnd|Seccomp:' /proc/self/status; pidof sleep; ls /proc/self/fd | wc -l"}}, "",
-			"CapBnd:\t00000000a80425fb\nSeccomp:\t2\n1\n4\n|", 0},
+		{
+			"isolation",
+			model.ExecSpec{Args: []string{"sh", "-c", "grep -E 'CapBnd|Seccomp:' /proc/self/status; pidof sleep; ls /proc/self/fd | wc -l"}},
+			"",
+			"CapBnd:\t00000000a80425fb\nSeccomp:\t2\n1\n4\n|", 0,
+		},
 		{"all capabilities", model.ExecSpec{Args: []string{"sh", "-c", "mount -t tmpfs x /tmp && echo mounted"}, AllCaps: true}, "", "mounted\n|", 0},
 		{"terminal", model.ExecSpec{Args: []string{"sh", "-c", "tty; stty size"}, TTY: true, Rows: 30, Cols: 90}, "", "/dev/pts/0\r\n30 90\r\n|", 0},
 		{"no such command", model.ExecSpec{Args: []string{"nope"}}, "", "|OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH\r\n", 127},

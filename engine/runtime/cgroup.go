@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -28,7 +29,7 @@ type cgroup struct {
 
 // makeCgroup makes the container's cgroup with its limits. Where cgroups can't
 // be made the container goes without, unless it is to be limited.
-func makeCgroup(b bundle) (*cgroup, error) {
+func makeCgroup(b bundle, log *slog.Logger) (*cgroup, error) {
 	c, err := newCgroup(b.Spec.Linux.CgroupsPath, b.Spec.Linux.Resources)
 	if errors.Is(err, os.ErrNotExist) { // the parent went with the last of the others just now
 		c, err = newCgroup(b.Spec.Linux.CgroupsPath, b.Spec.Linux.Resources)
@@ -39,8 +40,8 @@ func makeCgroup(b bundle) (*cgroup, error) {
 	if b.Limited {
 		return nil, fmt.Errorf("the limits of the container can't be set: make its cgroup: %w", err)
 	}
-	fmt.Fprintf(os.Stderr, "container has no cgroup: %v\n", err) // the shim's log
-	return nil, nil                                              //nolint:nilnil // none is a cgroup too
+	log.Warn("container has no cgroup", "err", err)
+	return nil, nil //nolint:nilnil // none is a cgroup too
 }
 
 func newCgroup(path string, res *specs.LinuxResources) (*cgroup, error) {

@@ -88,7 +88,7 @@ func dropPrivileges(user account, p *specs.Process) error {
 		own = 0
 	}
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	low, high := uint32(own), uint32(own>>32) //nolint:gosec // the halves of 64 bits
+	low, high := uint32(own), uint32(own>>32)
 	data := [2]unix.CapUserData{{Effective: low, Permitted: low}, {Effective: high, Permitted: high}}
 	if err := unix.Capset(&head, &data[0]); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bufio"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -38,6 +39,7 @@ type shim struct {
 	dir      string // bundle directory
 	run      string // run directory
 	now      func() time.Time
+	log      *slog.Logger // to the file startShim gave
 	spawner  *spawner
 	cgroup   *cgroup // nil: the container has none
 	conns    sync.WaitGroup
@@ -73,6 +75,7 @@ func ShimMain(args []string) int {
 	defer func() { _ = ctl.Close() }()
 	s := &shim{
 		dir: args[0], run: args[1],
+		log:   slog.New(slog.NewTextHandler(os.NewFile(uintptr(syscall.Stderr), "log"), nil)),
 		now:   time.Now, //nolint:forbidigo // the entry of a process of its own: nothing could inject a clock
 		quit:  make(chan struct{}),
 		execs: map[string]*session{},
@@ -160,7 +163,7 @@ func (s *shim) start(ctl net.Conn) bool {
 // cgroup of its own.
 func (s *shim) spawnFirst() error {
 	var err error
-	if s.cgroup, err = makeCgroup(s.bundle); err != nil {
+	if s.cgroup, err = makeCgroup(s.bundle, s.log); err != nil {
 		return err
 	}
 	return s.spawner.spawn(s.session, sandbox{Bundle: s.bundle, Root: filepath.Join(s.run, fileRoot)}, &syscall.SysProcAttr{

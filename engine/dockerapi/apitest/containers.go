@@ -77,10 +77,22 @@ func (b containerBackend) Create(_ context.Context, spec model.ContainerSpec) (s
 	e := b.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if image := strings.TrimSuffix(spec.Process.Image, ":latest"); image != "weft/probe" {
-		return "", nil, fault.NotFound("No such image: %s", image+":latest")
+	images := imageBackend{e}
+	at := images.indexLocked(spec.Process.Image)
+	if at < 0 {
+		return "", nil, fault.NotFound("No such image: %s", tagged(spec.Process.Image))
 	}
-	c := &container{Container: model.Container{ID: newID(), Spec: spec, State: model.StateCreated, Created: e.now()}, quit: make(chan int, 1)}
+	img := e.images[at]
+	if len(spec.Process.Entrypoint) == 0 {
+		spec.Process.Entrypoint = img.Config.Entrypoint
+		if len(spec.Process.Args) == 0 {
+			spec.Process.Args = img.Config.Cmd
+		}
+	}
+	c := &container{
+		Container: model.Container{ID: newID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
+		quit:      make(chan int, 1),
+	}
 	c.input, c.stdin = io.Pipe()
 	if c.Spec.Name == "" {
 		c.Spec.Name = "fake_" + c.ID[:6]

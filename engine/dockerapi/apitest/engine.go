@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/swarm"
 
 	"weft/engine/dockerapi"
+	"weft/engine/model"
 )
 
 // Version is what the fake says its version is.
@@ -43,6 +44,9 @@ type Engine struct {
 	networks   []network.Inspect
 	subnets    int
 	containers map[string]*container
+	images     []model.Image
+	execs      map[string]model.Exec
+	sizes      []string // terminal sizes that were told, in order
 	attached   int
 	waiting    int
 	panics     bool
@@ -56,7 +60,7 @@ func New(now func() time.Time) *Engine {
 	e := &Engine{
 		now: now, changed: make(chan struct{}), containers: map[string]*container{},
 		nodes: map[string]swarm.Node{}, services: map[string]swarm.Service{}, tasks: map[string]swarm.Task{},
-		configs: map[string]swarm.Config{},
+		configs: map[string]swarm.Config{}, execs: map[string]model.Exec{}, images: []model.Image{newImage("weft/probe:latest")},
 	}
 	e.info.LocalNodeState = swarm.LocalNodeStateInactive
 	e.networks = []network.Inspect{{
@@ -69,7 +73,8 @@ func New(now func() time.Time) *Engine {
 // Backends gives the parts of the engine dockerapi asks for.
 func (e *Engine) Backends() dockerapi.Backends {
 	return dockerapi.Backends{
-		System: systemBackend{e}, Swarm: swarmBackend{e}, Networks: networkBackend{e}, Containers: containerBackend{e}, Events: &e.events,
+		System: systemBackend{e}, Swarm: swarmBackend{e}, Networks: networkBackend{e}, Containers: containerBackend{e},
+		Images: imageBackend{e}, Events: &e.events,
 	}
 }
 
@@ -169,4 +174,11 @@ func byID[T any](m map[string]T) []T {
 		out = append(out, m[k])
 	}
 	return out
+}
+
+// Sizes gives the terminal sizes clients have told, in order.
+func (e *Engine) Sizes() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.sizes)
 }

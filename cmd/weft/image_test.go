@@ -1,0 +1,171 @@
+package main_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// busyboxArchive writes the root file system of a small Linux, made of
+// Debian's busybox-static.
+func busyboxArchive(t *testing.T) string {
+	t.Helper()
+	bin, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal("this test needs Debian's busybox-static: ", err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	put := func(h tar.Header, body []byte) {
+		h.Size = int64(len(body))
+		must(t, w.WriteHeader(&h))
+		_, err := w.Write(body)
+		must(t, err)
+	}
+	put(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin)
+	for _, name := range []string{"sh", "cat", "echo", "sleep", "ip", "ping", "hostname", "id", "stty", "tty", "true", "nc", "touch", "ls"} {
+		put(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
+	}
+	put(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))
+	must(t, w.Close())
+	file := filepath.Join(t.TempDir(), "busybox.tar")
+	must(t, os.WriteFile(file, b.Bytes(), 0o600))
+	return file
+}
+
+// docker runs Docker's own command line against the node's engine.
+func (n node) docker(tb testing.TB, args ...string) result {
+	tb.Helper()
+	return run(tb.Context(), tb, []string{"DOCKER_HOST=unix://" + n.Socket(), "HOME=" + tb.TempDir()}, append([]string{"docker"}, args...)...)
+}
+
+// does is docker for what must do as asked.
+func (n node) does(tb testing.TB, args ...string) string {
+	tb.Helper()
+	r := n.docker(tb, args...)
+	if r.code != 0 {
+		tb.Fatalf("%s: docker %s: %v", n.Name, strings.Join(args, " "), r)
+	}
+	return strings.TrimSpace(r.out)
+}
+
+// TestImages brings a foreign image to engines, and runs it there as anybody
+// would: by hand, in a terminal, as a service on two hosts.
+func TestImages(t *testing.T) {
+	_, nodes := testLab(t, 2)
+	swarm(t, nodes)
+	manager, worker := nodes[0], nodes[1]
+	archive := busyboxArchive(t)
+	id := manager.does(t, "import", "-c", `CMD ["sleep","1000"]`, "-c", "STOPSIGNAL KILL", archive, "busybox")
+	saved := filepath.Join(t.TempDir(), "saved.tar")
+	manager.does(t, "save", "-o", saved, "busybox")
+	if out := worker.does(t, "load", "-i", saved); out != "Loaded image: busybox:latest" {
+		t.Errorf("load says %q", out)
+	}
+	if other := worker.does(t, "image", "inspect", "-f", "{{.Id}}", "busybox"); other != id {
+		t.Errorf("the image is %s on one host and %s on the other", id, other)
+	}
+
+	t.Run("exit codes and streams", func(t *testing.T) {
+		r := manager.docker(t, "run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
+		if r.out != "out\n" || r.err != "err\n" || r.code != 3 {
+			t.Error(r)
+		}
+		r = manager.docker(t, "run", "--rm", "--network", "none", "busybox", "nope")
+		if r.code != 127 || !strings.Contains(r.err, `exec: "nope": executable file not found in $PATH`) {
+			t.Error(r)
+		}
+	})
+	t.Run("service", func(t *testing.T) {
+		manager.weft(t, "network", "create", "-d", "overlay", "--attachable", "ov")
+		manager.weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "4", "busybox")
+		awaitReplicas(t, manager, "web", "4/4")
+		worker.does(t, "run", "-d", "--name", "target", "--network", "ov", "busybox")
+		addr := worker.does(t, "inspect", "-f", "{{.NetworkSettings.Networks.ov.IPAddress}}", "target")
+		manager.does(t, "run", "--rm", "--network", "ov", "busybox", "ping", "-c", "1", "-W", "10", addr)
+		manager.weft(t, "service", "rm", "web")
+	})
+	t.Run("terminal", func(t *testing.T) { terminal(t, manager) })
+	t.Run("engine killed", func(t *testing.T) {
+		manager.does(t, "run", "-d", "--name", "keeper", "--network", "none", "-m", "64m", "busybox")
+		manager.does(t, "exec", "keeper", "sh", "-c", "echo kept >/file")
+		pid := enginePid(t, manager)
+		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		await(t, 30*time.Second, func() (bool, string) {
+			r := manager.docker(t, "exec", "keeper", "cat", "/file")
+			return r.out == "kept\n" && enginePid(t, manager) != pid, r.String()
+		})
+		manager.does(t, "restart", "keeper")
+		if out := manager.does(t, "exec", "keeper", "cat", "/file"); out != "kept" {
+			t.Errorf("after a restart of the container: %q", out)
+		}
+	})
+	t.Run("remove", func(t *testing.T) {
+		r := manager.docker(t, "rmi", "busybox")
+		if r.code != 1 || !strings.Contains(r.err, "(must force) - container ") {
+			t.Error(r)
+		}
+		manager.does(t, "rm", "-f", "keeper")
+		worker.does(t, "rm", "-f", "target")
+		await(t, 20*time.Second, func() (bool, string) {
+			r := manager.docker(t, "rmi", "busybox") // until the last task of the service has gone
+			return r.code == 0, r.String()
+		})
+		for _, dir := range []string{"images/content/blobs/sha256", "images/overlayfs/snapshots", "containers"} {
+			if left, err := os.ReadDir(filepath.Join(manager.DataDir(), dir)); err != nil || len(left) > 0 {
+				t.Errorf("left in %s: %v %v", dir, left, err)
+			}
+		}
+	})
+}
+
+// terminal types at a container, detaches from it and comes back.
+func terminal(t *testing.T, n node) {
+	screen := &strings.Builder{}
+	open := func(args ...string) (*os.File, *exec.Cmd) {
+		cmd := exec.CommandContext(t.Context(), "docker", args...)
+		cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+n.Socket(), "HOME="+t.TempDir())
+		tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 20, Cols: 90})
+		must(t, err)
+		return tty, cmd
+	}
+	expect := func(tty *os.File, want string) {
+		t.Helper()
+		must(t, tty.SetReadDeadline(time.Now().Add(30*time.Second)))
+		buf := make([]byte, 1024)
+		for !strings.Contains(screen.String(), want) {
+			k, err := tty.Read(buf)
+			if err != nil {
+				t.Fatalf("%v; no %q on the screen:\n%s", err, want, screen)
+			}
+			screen.Write(buf[:k])
+		}
+		screen.Reset()
+	}
+	tty, cmd := open("run", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
+	expect(tty, "/ # ")
+	_, _ = io.WriteString(tty, "until stty size | grep 90; do :; done; echo $((6*7))\r")
+	expect(tty, "20 90\r\n42\r\n")
+	_, _ = tty.Write([]byte{16, 17}) // ctrl-p, ctrl-q
+	must(t, cmd.Wait())
+	_ = tty.Close()
+	tty, cmd = open("attach", "shell")
+	_, _ = io.WriteString(tty, "echo still $((5*5))\r")
+	expect(tty, "still 25")
+	_, _ = io.WriteString(tty, "exit 9\r")
+	_ = cmd.Wait()
+	_ = tty.Close()
+	if code := cmd.ProcessState.ExitCode(); code != 9 {
+		t.Errorf("attach exits with %d, want 9", code)
+	}
+	n.does(t, "rm", "shell")
+}
