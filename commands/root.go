@@ -2,11 +2,13 @@ package commands
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
 	"weft/commands/container"
+	"weft/commands/image"
 	"weft/commands/ingress"
 	"weft/commands/network"
 	"weft/commands/node"
@@ -19,8 +21,8 @@ import (
 // constructors are the nouns every weft has, and the short forms of some of
 // their verbs.
 func constructors() []Constructor {
-	list := []Constructor{container.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, workflow.New}
-	for _, short := range append(container.ShortForms(), system.ShortForms()...) {
+	list := []Constructor{container.New, image.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, workflow.New}
+	for _, short := range slices.Concat(container.ShortForms(), image.ShortForms(), system.ShortForms()) {
 		list = append(list, short)
 	}
 	return list

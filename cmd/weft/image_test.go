@@ -75,6 +75,21 @@ func TestImages(t *testing.T) {
 		t.Errorf("the image is %s on one host and %s on the other", id, other)
 	}
 
+	t.Run("weft's own commands", func(t *testing.T) {
+		for _, args := range [][]string{
+			{"images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"}, {"images", "-q", "busybox"}, {"image", "ls", "--no-trunc", "-q"},
+			{"history", "-q", "busybox"}, {"image", "inspect", "-f", "{{.Id}} {{.Config.Cmd}} {{.Config.StopSignal}}", "busybox"},
+			{"image", "inspect", "nope"}, {"rmi", "nope"}, {"tag", "busybox", "BAD"}, {"pull", "-q", "weft/probe"},
+		} {
+			theirs, ours := manager.docker(t, args...), manager.try(t, args...)
+			theirs.err = strings.TrimPrefix(theirs.err, "Error: ") // 20.10's way of saying that nothing was found
+			ours.err = strings.TrimPrefix(ours.err, "Error response from daemon: ")
+			theirs.err = strings.TrimPrefix(theirs.err, "Error response from daemon: ")
+			if theirs != ours {
+				t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
+			}
+		}
+	})
 	t.Run("exit codes and streams", func(t *testing.T) {
 		r := manager.docker(t, "run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
 		if r.out != "out\n" || r.err != "err\n" || r.code != 3 {
@@ -107,6 +122,16 @@ func TestImages(t *testing.T) {
 		manager.does(t, "restart", "keeper")
 		if out := manager.does(t, "exec", "keeper", "cat", "/file"); out != "kept" {
 			t.Errorf("after a restart of the container: %q", out)
+		}
+	})
+	t.Run("exec", func(t *testing.T) {
+		for _, args := range [][]string{
+			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"}, {"exec", "keeper", "nope"}, {"exec", "nope", "true"},
+			{"exec", "-u", "nobody", "keeper", "true"}, {"exec", "-w", "/bin", "-e", "A=1", "keeper", "sh", "-c", "echo $A; ls busybox"},
+		} {
+			if theirs, ours := manager.docker(t, args...), manager.try(t, args...); theirs.out != ours.out || theirs.code != ours.code {
+				t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
+			}
 		}
 	})
 	t.Run("remove", func(t *testing.T) {

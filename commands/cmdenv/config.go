@@ -18,6 +18,7 @@ type Config struct {
 
 	// Formats of listings without --format.
 	ContainersFormat string `json:"psFormat"`
+	ImagesFormat     string `json:"imagesFormat"`
 	NetworksFormat   string `json:"networksFormat"`
 	ServicesFormat   string `json:"servicesFormat"`
 	TasksFormat      string `json:"tasksFormat"`

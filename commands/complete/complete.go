@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/spf13/cobra"
@@ -119,6 +120,25 @@ func Containers(env *cmdenv.Env, all bool, keep func(container.Summary) bool) co
 					found = append(found, name)
 				}
 			}
+		}
+		return found, nil
+	})
+}
+
+// Images offers the names of images.
+func Images(env *cmdenv.Env) cobra.CompletionFunc {
+	return offer(func(cmd *cobra.Command) ([]string, error) {
+		api, err := env.Client(cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		list, err := api.ImageList(cmd.Context(), image.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		var found []string
+		for _, i := range list {
+			found = append(found, i.RepoTags...)
 		}
 		return found, nil
 	})

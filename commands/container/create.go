@@ -17,6 +17,7 @@ import (
 	"weft/commands/cmdenv"
 	"weft/commands/complete"
 	"weft/commands/environ"
+	"weft/commands/image"
 )
 
 // createOptions are the flags and arguments of `create`.
@@ -32,7 +33,7 @@ type createOptions struct {
 
 // Creator makes containers.
 type Creator interface {
-	Puller
+	image.Puller
 	DaemonHost() string
 	ContainerCreate(ctx context.Context, config *container.Config, host *container.HostConfig, networking *network.NetworkingConfig,
 		platform *ocispec.Platform, name string) (container.CreateResponse, error)
@@ -125,7 +126,7 @@ func create(ctx context.Context, env *cmdenv.Env, api Creator, o *createOptions,
 		return "", err
 	}
 	if o.pull == pullAlways {
-		if err := pull(ctx, env, api, c.config.Image, o.platform, o.quiet); err != nil {
+		if err := image.Fetch(ctx, env, api, c.config.Image, o.platform, o.quiet); err != nil {
 			return "", err
 		}
 	}
@@ -136,7 +137,7 @@ func create(ctx context.Context, env *cmdenv.Env, api Creator, o *createOptions,
 		if !o.quiet {
 			fmt.Fprintf(env.Err, "Unable to find image '%s' locally\n", reference.FamiliarString(reference.TagNameOnly(named)))
 		}
-		if err := pull(ctx, env, api, c.config.Image, o.platform, o.quiet); err != nil {
+		if err := image.Fetch(ctx, env, api, c.config.Image, o.platform, o.quiet); err != nil {
 			return "", err
 		}
 		created, err = api.ContainerCreate(ctx, c.config, c.host, c.networking, platform, o.name)
