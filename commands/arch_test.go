@@ -73,7 +73,8 @@ func guarded() map[string][]string {
 		"github.com/docker/docker/daemon":            {"engine/control"},
 		"github.com/docker/docker/libnetwork":        {"engine/gossip", "engine/control"},
 		"github.com/docker/docker/api":               {"engine", "commands"},
-		"github.com/docker/docker/client":            {"commands/cmdenv"},
+		"github.com/docker/docker/client":            {"commands/cmdenv", "commands/image"}, // whose calls take the client's own options
+		"github.com/containerd/containerd/v2":        {"engine/image", "engine/runtime"},
 		"github.com/hashicorp/memberlist":            {"engine/gossip"},
 		"github.com/docker/cli/cli/command":          {},
 		"github.com/docker/docker/libnetwork/driver": {},

@@ -77,9 +77,15 @@ func TestImages(t *testing.T) {
 
 	t.Run("weft's own commands", func(t *testing.T) {
 		for _, args := range [][]string{
-			{"images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"}, {"images", "-q", "busybox"}, {"image", "ls", "--no-trunc", "-q"},
-			{"history", "-q", "busybox"}, {"image", "inspect", "-f", "{{.Id}} {{.Config.Cmd}} {{.Config.StopSignal}}", "busybox"},
-			{"image", "inspect", "nope"}, {"rmi", "nope"}, {"tag", "busybox", "BAD"}, {"pull", "-q", "weft/probe"},
+			{"images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"},
+			{"images", "-q", "busybox"},
+			{"image", "ls", "--no-trunc", "-q"},
+			{"history", "-q", "busybox"},
+			{"image", "inspect", "-f", "{{.Id}} {{.Config.Cmd}} {{.Config.StopSignal}}", "busybox"},
+			{"image", "inspect", "nope"},
+			{"rmi", "nope"},
+			{"tag", "busybox", "BAD"},
+			{"pull", "-q", "weft/probe"},
 		} {
 			theirs, ours := manager.docker(t, args...), manager.try(t, args...)
 			theirs.err = strings.TrimPrefix(theirs.err, "Error: ") // 20.10's way of saying that nothing was found
@@ -126,8 +132,11 @@ func TestImages(t *testing.T) {
 	})
 	t.Run("exec", func(t *testing.T) {
 		for _, args := range [][]string{
-			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"}, {"exec", "keeper", "nope"}, {"exec", "nope", "true"},
-			{"exec", "-u", "nobody", "keeper", "true"}, {"exec", "-w", "/bin", "-e", "A=1", "keeper", "sh", "-c", "echo $A; ls busybox"},
+			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},
+			{"exec", "keeper", "nope"},
+			{"exec", "nope", "true"},
+			{"exec", "-u", "nobody", "keeper", "true"},
+			{"exec", "-w", "/bin", "-e", "A=1", "keeper", "sh", "-c", "echo $A; ls busybox"},
 		} {
 			if theirs, ours := manager.docker(t, args...), manager.try(t, args...); theirs.out != ours.out || theirs.code != ours.code {
 				t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)

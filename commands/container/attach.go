@@ -37,7 +37,7 @@ func newAttachCommand(env *cmdenv.Env, hook func(*attachOptions) error) *cobra.C
 		ValidArgsFunction: complete.Containers(env, false, func(c container.Summary) bool {
 			return c.State != container.StatePaused
 		}),
-		Annotations: alsoKnownAs("container attach", "attach"),
+		Annotations: cmdenv.AlsoKnownAs("container attach", "attach"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.container = args[0]
 			if hook != nil {

@@ -1,8 +1,6 @@
 package container
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
@@ -33,15 +31,6 @@ func ShortForms() []func(*cmdenv.Env) *cobra.Command {
 	return []func(*cmdenv.Env) *cobra.Command{
 		NewAttach, NewCreate, NewExec, NewKill, NewLogs, NewPort, NewPs, NewRemove, NewRename, NewRun, NewStart, NewStop, NewWait,
 	}
-}
-
-// alsoKnownAs lists the ways to call a command, for its help.
-func alsoKnownAs(names ...string) map[string]string {
-	full := make([]string, 0, len(names))
-	for _, n := range names {
-		full = append(full, cmdenv.Program+" "+n)
-	}
-	return map[string]string{cmdenv.AliasesAnnotation: strings.Join(full, ", ")}
 }
 
 // common marks a command that the root command's help lists among the first.

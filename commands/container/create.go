@@ -48,7 +48,7 @@ func newCreateCommand(env *cmdenv.Env, hook func(*createOptions) error) *cobra.C
 		Short:             "Create a new container",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		Annotations:       alsoKnownAs("container create", "create"),
+		Annotations:       cmdenv.AlsoKnownAs("container create", "create"),
 	}
 	o := &createOptions{flags: newConfigFlags(cmd.Flags())}
 	o.bind(cmd.Flags(), env, "creating")

@@ -50,7 +50,7 @@ func newExecCommand(env *cmdenv.Env, hook func(*execOptions) error) *cobra.Comma
 		ValidArgsFunction: complete.Containers(env, false, func(c container.Summary) bool {
 			return c.State != container.StatePaused
 		}),
-		Annotations: common("2", alsoKnownAs("container exec", "exec")),
+		Annotations: common("2", cmdenv.AlsoKnownAs("container exec", "exec")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.container, o.args = args[0], args[1:]
 			if hook != nil {

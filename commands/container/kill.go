@@ -28,7 +28,7 @@ func newKillCommand(env *cmdenv.Env, hook func(*killOptions) error) *cobra.Comma
 		Short:             "Kill one or more running containers",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: complete.Containers(env, false, nil),
-		Annotations:       alsoKnownAs("container kill", "kill"),
+		Annotations:       cmdenv.AlsoKnownAs("container kill", "kill"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.containers = args
 			if hook != nil {

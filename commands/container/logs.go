@@ -44,7 +44,7 @@ func newLogsCommand(env *cmdenv.Env, hook func(*logsOptions) error) *cobra.Comma
 		Short:             "Fetch the logs of a container",
 		Args:              cmdenv.ExactArgs(1),
 		ValidArgsFunction: complete.Containers(env, true, nil),
-		Annotations:       alsoKnownAs("container logs", "logs"),
+		Annotations:       cmdenv.AlsoKnownAs("container logs", "logs"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.container = args[0]
 			if hook != nil {

@@ -32,7 +32,7 @@ func newPortCommand(env *cmdenv.Env, hook func(*portOptions) error) *cobra.Comma
 		Short:             "List port mappings or a specific mapping for the container",
 		Args:              cmdenv.RangeArgs(1, 2),
 		ValidArgsFunction: complete.Containers(env, false, nil),
-		Annotations:       alsoKnownAs("container port", "port"),
+		Annotations:       cmdenv.AlsoKnownAs("container port", "port"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.container = args[0]
 			if len(args) > 1 {

@@ -40,7 +40,7 @@ func newPsCommand(env *cmdenv.Env, hook func(*psOptions) error) *cobra.Command {
 		Short:             "List containers",
 		Args:              cmdenv.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		Annotations:       common("3", alsoKnownAs("container ls", "container list", "container ps", "ps")),
+		Annotations:       common("3", cmdenv.AlsoKnownAs("container ls", "container list", "container ps", "ps")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("size") {
 				o.size = &size

@@ -24,7 +24,7 @@ func NewRename(env *cmdenv.Env) *cobra.Command {
 		Short:             "Rename a container",
 		Args:              cmdenv.ExactArgs(2),
 		ValidArgsFunction: complete.Containers(env, true, nil),
-		Annotations:       alsoKnownAs("container rename", "rename"),
+		Annotations:       cmdenv.AlsoKnownAs("container rename", "rename"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

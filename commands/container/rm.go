@@ -39,7 +39,7 @@ func newRemoveCommand(env *cmdenv.Env, hook func(*removeOptions) error) *cobra.C
 		ValidArgsFunction: complete.Containers(env, true, func(c container.Summary) bool {
 			return o.force || isStopped(c)
 		}),
-		Annotations: alsoKnownAs("container rm", "container remove", "rm"),
+		Annotations: cmdenv.AlsoKnownAs("container rm", "container remove", "rm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.containers = args
 			if hook != nil {

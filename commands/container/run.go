@@ -51,7 +51,7 @@ func newRunCommand(env *cmdenv.Env, hook func(*runOptions) error) *cobra.Command
 		Short:             "Create and run a new container from an image",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		Annotations:       common("1", alsoKnownAs("container run", "run")),
+		Annotations:       common("1", cmdenv.AlsoKnownAs("container run", "run")),
 	}
 	o := &runOptions{createOptions: createOptions{flags: newConfigFlags(cmd.Flags())}}
 	o.bind(cmd.Flags(), env, "running")

@@ -38,7 +38,7 @@ func newStartCommand(env *cmdenv.Env, hook func(*startOptions) error) *cobra.Com
 		Short:             "Start one or more stopped containers",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: complete.Containers(env, true, isStopped),
-		Annotations:       alsoKnownAs("container start", "start"),
+		Annotations:       cmdenv.AlsoKnownAs("container start", "start"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.containers = args
 			if hook != nil {

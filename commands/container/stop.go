@@ -34,7 +34,7 @@ func newStopCommand(env *cmdenv.Env, hook func(*stopOptions) error) *cobra.Comma
 		Short:             "Stop one or more running containers",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: complete.Containers(env, false, nil),
-		Annotations:       alsoKnownAs("container stop", "stop"),
+		Annotations:       cmdenv.AlsoKnownAs("container stop", "stop"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set := cmd.Flags()
 			if set.Changed("time") && set.Changed("timeout") {

@@ -18,7 +18,7 @@ func NewWait(env *cmdenv.Env) *cobra.Command {
 		Short:             "Block until one or more containers stop, then print their exit codes",
 		Args:              cmdenv.MinArgs(1),
 		ValidArgsFunction: complete.Containers(env, false, nil),
-		Annotations:       alsoKnownAs("container wait", "wait"),
+		Annotations:       cmdenv.AlsoKnownAs("container wait", "wait"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

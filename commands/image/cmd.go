@@ -4,7 +4,6 @@ package image
 
 import (
 	"context"
-	"strings"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/spf13/cobra"
@@ -35,15 +34,6 @@ func New(env *cmdenv.Env) *cobra.Command {
 // level.
 func ShortForms() []func(*cmdenv.Env) *cobra.Command {
 	return []func(*cmdenv.Env) *cobra.Command{NewHistory, NewImages, NewImport, NewLoad, NewPull, NewRemove, NewSave, NewTag}
-}
-
-// alsoKnownAs lists the ways to call a command, for its help.
-func alsoKnownAs(names ...string) map[string]string {
-	full := make([]string, 0, len(names))
-	for _, n := range names {
-		full = append(full, cmdenv.Program+" "+n)
-	}
-	return map[string]string{cmdenv.AliasesAnnotation: strings.Join(full, ", ")}
 }
 
 // lister lists images.

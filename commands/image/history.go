@@ -35,7 +35,7 @@ func NewHistory(env *cmdenv.Env) *cobra.Command {
 		Use:         "history [OPTIONS] IMAGE",
 		Short:       "Show the history of an image",
 		Args:        cmdenv.ExactArgs(1),
-		Annotations: alsoKnownAs("image history", "history"),
+		Annotations: cmdenv.AlsoKnownAs("image history", "history"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.image = args[0]
 			api, err := env.Client(cmd.Context())

@@ -34,7 +34,7 @@ func NewImport(env *cmdenv.Env) *cobra.Command {
 		Use:         "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
 		Short:       "Import the contents from a tarball to create a filesystem image",
 		Args:        cmdenv.RangeArgs(1, 2),
-		Annotations: alsoKnownAs("image import", "import"),
+		Annotations: cmdenv.AlsoKnownAs("image import", "import"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.source = args[0]
 			if len(args) > 1 {

@@ -33,7 +33,7 @@ func NewImages(env *cmdenv.Env) *cobra.Command {
 		Use:         "images [OPTIONS] [REPOSITORY[:TAG]]",
 		Short:       "List images",
 		Args:        cmdenv.MaxArgs(1),
-		Annotations: alsoKnownAs("image ls", "image list", "images"),
+		Annotations: cmdenv.AlsoKnownAs("image ls", "image list", "images"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				o.reference = args[0]

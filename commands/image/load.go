@@ -31,7 +31,7 @@ func NewLoad(env *cmdenv.Env) *cobra.Command {
 		Use:         "load [OPTIONS]",
 		Short:       "Load an image from a tar archive or STDIN",
 		Args:        cmdenv.NoArgs,
-		Annotations: alsoKnownAs("image load", "load"),
+		Annotations: cmdenv.AlsoKnownAs("image load", "load"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

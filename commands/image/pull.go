@@ -39,7 +39,7 @@ func NewPull(env *cmdenv.Env) *cobra.Command {
 		Use:         "pull [OPTIONS] NAME[:TAG|@DIGEST]",
 		Short:       "Download an image from a registry",
 		Args:        cmdenv.ExactArgs(1),
-		Annotations: alsoKnownAs("image pull", "pull"),
+		Annotations: cmdenv.AlsoKnownAs("image pull", "pull"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.reference = args[0]
 			api, err := env.Client(cmd.Context())

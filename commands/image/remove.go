@@ -28,7 +28,7 @@ func NewRemove(env *cmdenv.Env) *cobra.Command {
 		Use:         "rmi [OPTIONS] IMAGE [IMAGE...]",
 		Short:       "Remove one or more images",
 		Args:        cmdenv.MinArgs(1),
-		Annotations: alsoKnownAs("image rm", "image remove", "rmi"),
+		Annotations: cmdenv.AlsoKnownAs("image rm", "image remove", "rmi"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

@@ -25,7 +25,7 @@ func NewSave(env *cmdenv.Env) *cobra.Command {
 		Use:         "save [OPTIONS] IMAGE [IMAGE...]",
 		Short:       "Save one or more images to a tar archive (streamed to STDOUT by default)",
 		Args:        cmdenv.MinArgs(1),
-		Annotations: alsoKnownAs("image save", "save"),
+		Annotations: cmdenv.AlsoKnownAs("image save", "save"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

@@ -12,7 +12,7 @@ func NewTag(env *cmdenv.Env) *cobra.Command {
 		Use:         "tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
 		Short:       "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
 		Args:        cmdenv.ExactArgs(2),
-		Annotations: alsoKnownAs("image tag", "tag"),
+		Annotations: cmdenv.AlsoKnownAs("image tag", "tag"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := env.Client(cmd.Context())
 			if err != nil {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -254,31 +253,13 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// sink collects what is written to it.
-type sink struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *sink) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
-}
-
 func TestTerminal(t *testing.T) {
 	b := newBed(t)
 	id := b.shell(busybox(t), `tty; test -t 0 && test -t 1 && test -t 2 && echo terminal; read x; echo "got $x"; stty size; ls /dev/console`, func(s *Spec) {
 		s.Process.TTY, s.Process.OpenStdin = true, true
 	})
 	in, keys := io.Pipe()
-	var screen sink
+	var screen buffer
 	attached := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
@@ -330,7 +311,7 @@ func TestExec(t *testing.T) {
 		{"no such directory", model.ExecSpec{Args: []string{"true"}, Dir: "/nope"}, "", "|OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd (\"/nope\"): no such file or directory\r\n", 126},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var out, errs sink
+			var out, errs buffer
 			opts := AttachOptions{Stdout: &out, Stderr: &errs}
 			if c.spec.Stdin {
 				opts.Stdin = strings.NewReader(c.in)
