@@ -47,6 +47,8 @@ func layers() []layer {
 		{"engine/link", with("engine/kernel", "engine/nft")},
 		{"engine/peer", with("engine/kernel", "engine/nft")},
 		{"engine/esp", with("engine/kernel", "engine/nft")},
+		{"engine/bridge", with("engine/kernel", "engine/link", "engine/nft")},
+		{"engine/localnet", with("engine/ipam")},
 		{"engine/mesh", with("engine/kernel", "engine/nft")},
 		{"engine/overlay", with("engine/kernel", "engine/link", "engine/peer")},
 		{"engine/runtime", with("engine/kernel")},
@@ -71,7 +73,7 @@ func guarded() map[string][]string {
 		"github.com/google/nftables":                 {"engine/nft", "engine/lab"},
 		"github.com/moby/swarmkit":                   {"engine/control"},
 		"github.com/docker/docker/daemon":            {"engine/control"},
-		"github.com/docker/docker/libnetwork":        {"engine/gossip", "engine/control"},
+		"github.com/docker/docker/libnetwork":        {"engine/gossip", "engine/control", "engine/ipam"},
 		"github.com/docker/docker/api":               {"engine", "commands"},
 		"github.com/docker/docker/client":            {"commands/cmdenv", "commands/image"}, // whose calls take the client's own options
 		"github.com/containerd/containerd/v2":        {"engine/image", "engine/runtime"},

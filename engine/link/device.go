@@ -15,8 +15,8 @@ import (
 	"weft/engine/kernel"
 )
 
-// Group is the device group (IFLA_GROUP) of the devices this package makes in
-// an overlay namespace: the bytes of "weft".
+// Group is the device group (IFLA_GROUP) of the devices this package makes: the
+// bytes of "weft".
 const Group = 0x77656674
 
 // MaxName is how many bytes a device's name may have (IFNAMSIZ less its NUL).
@@ -82,10 +82,11 @@ func RemoveAll(ns *kernel.Namespace) error {
 
 // Info describes a device found in a namespace.
 type Info struct {
-	Name string
-	Kind string // bridge, vxlan, veth, ...
-	VNI  uint32 // of a VXLAN device
-	Port uint16 // of a VXLAN device
+	Name  string
+	Kind  string // bridge, vxlan, veth, ...
+	Group uint32 // see Group
+	VNI   uint32 // of a VXLAN device
+	Port  uint16 // of a VXLAN device
 }
 
 // List gives the devices of ns, as far as the kernel can list them while
@@ -104,7 +105,7 @@ func List(ns *kernel.Namespace) ([]Info, error) {
 	}
 	out := make([]Info, len(links))
 	for i, l := range links {
-		out[i] = Info{Name: l.Attrs().Name, Kind: l.Type()}
+		out[i] = Info{Name: l.Attrs().Name, Kind: l.Type(), Group: l.Attrs().Group}
 		if vx, ok := l.(*netlink.Vxlan); ok {
 			out[i].VNI, out[i].Port = uint32(vx.VxlanId), uint16(vx.Port) //nolint:gosec // 24 and 16 bits on the wire
 		}

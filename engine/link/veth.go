@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -29,11 +30,15 @@ type Route struct {
 type Veth struct {
 	Name   string
 	Bridge int    // index
-	IfName string // in the sandbox; empty: the first ethN that is free
-	MTU    int
-	MAC    model.MAC // of the sandbox's end
-	Addrs  []netip.Prefix
-	Routes []Route
+	IfName string // in the sandbox; empty: IfPrefix and the first number that is free
+	// IfPrefix begins a name chosen here; empty: "eth".
+	IfPrefix string
+	MTU      int
+	MAC      model.MAC // of the sandbox's end
+	Addrs    []netip.Prefix
+	Routes   []Route
+	Isolated bool // from the bridge's other isolated ports
+	Hairpin  bool // frames may leave by the port they came in by
 }
 
 // EnsureVeth makes the sandbox have the interface, up, with its addresses and
@@ -126,7 +131,7 @@ func addVeth(outer, inner *netlink.Handle, sandbox *kernel.Namespace, spec Veth)
 	pair.PeerName = spec.IfName
 	for n := 0; ; n++ {
 		if spec.IfName == "" {
-			pair.PeerName = fmt.Sprintf("eth%d", n)
+			pair.PeerName = fmt.Sprintf("%s%d", cmp.Or(spec.IfPrefix, "eth"), n)
 		}
 		err = outer.LinkAdd(pair)
 		if !errors.Is(err, unix.EEXIST) || spec.IfName != "" || n == maxInterfaces {
@@ -155,6 +160,16 @@ func setUpPort(outer *netlink.Handle, port netlink.Link, spec Veth) error {
 	if port.Attrs().MasterIndex != spec.Bridge {
 		if err := outer.LinkSetMasterByIndex(port, spec.Bridge); err != nil {
 			return fmt.Errorf("plug %s into its bridge: %w", spec.Name, err)
+		}
+	}
+	if spec.Isolated {
+		if err := outer.LinkSetIsolated(port, true); err != nil {
+			return fmt.Errorf("isolate the bridge port %s: %w", spec.Name, err)
+		}
+	}
+	if spec.Hairpin {
+		if err := outer.LinkSetHairpin(port, true); err != nil {
+			return fmt.Errorf("let frames turn round at the bridge port %s: %w", spec.Name, err)
 		}
 	}
 	return up(outer, port)

@@ -113,15 +113,59 @@ type NetworkRequest struct {
 	Aliases []string
 }
 
+// The ways of a container to the network besides the name of one; the strings
+// are Docker's. ModeContainer is followed by the other container's name or ID.
+const (
+	ModeHost      = "host"
+	ModeNone      = "none"
+	ModeContainer = "container:"
+)
+
+// Port is a port of a container.
+type Port struct {
+	Proto string // tcp, udp or sctp
+	Port  uint16
+}
+
+// PortBinding asks for a port of the container to be reachable on the host.
+type PortBinding struct {
+	Port
+	HostIP netip.Addr // zero: the network's default
+	// The first free one of HostPort to HostPortEnd; 0 and 0: any.
+	HostPort, HostPortEnd uint16
+}
+
+// PublishedPort is a port of the container that is reachable on the host.
+type PublishedPort struct {
+	Port
+	HostIP   netip.Addr // may be unspecified
+	HostPort uint16
+}
+
+// Naming is what a container's resolver is told beside the host's own ways.
+type Naming struct {
+	Servers    []netip.Addr `json:",omitempty"` // none: the host's
+	Search     []string     `json:",omitempty"` // none: the host's; ".": no domain
+	Options    []string     `json:",omitempty"`
+	ExtraHosts []string     `json:",omitempty"` // NAME:ADDRESS
+}
+
 // ContainerSpec is a container as asked for. Only its name and the networks of
 // a standalone container change afterwards.
 type ContainerSpec struct {
-	Name       string
-	Process    ProcessSpec
-	Labels     map[string]string
-	Networks   []NetworkRequest // first one is the default network
-	AutoRemove bool
-	Service    *ServiceTask // nil for standalone containers
+	Name    string
+	Process ProcessSpec
+	Labels  map[string]string
+	// NetworkMode is the first network's name or one of the modes; a mode has
+	// no Networks.
+	NetworkMode string
+	Networks    []NetworkRequest
+	Expose      []Port // which PublishAll is about
+	Ports       []PortBinding
+	PublishAll  bool
+	Naming      Naming
+	AutoRemove  bool
+	Service     *ServiceTask // nil for standalone containers
 }
 
 // ServiceTask says which task of which service a container is.

@@ -74,6 +74,8 @@ type Network struct {
 	Options    map[string]string
 	Labels     map[string]string
 	Created    time.Time
+	ConfigOnly bool   // made only to be copied from
+	ConfigFrom string // the network it was copied from
 }
 
 // Segments pairs the subnets: rank i of the result has the i-th IPv4 subnet
@@ -150,6 +152,7 @@ type Endpoint struct {
 	VIP         netip.Addr // zero in dnsrr mode
 	Aliases     []string   // service aliases
 	TaskAliases []string   // names that mean this endpoint only
+	Ports       []PublishedPort
 }
 
 // Peer is an endpoint somewhere in the swarm and the VTEP it is behind: a row

@@ -1,0 +1,157 @@
+package nft
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// Registers used by every match and by DNAT, each in its own rule.
+const (
+	regAddr = 1
+	regPort = 2
+)
+
+// Where addresses are in the IP headers, RFC 791 and RFC 8200.
+const (
+	srcV4, dstV4 = 12, 16
+	srcV6, dstV6 = 8, 24
+)
+
+// InFrom matches packets that came in by the device.
+func InFrom(device string) Rule { return name(expr.MetaKeyIIFNAME, expr.CmpOpEq, device) }
+
+// OutBy matches packets that go out by the device.
+func OutBy(device string) Rule { return name(expr.MetaKeyOIFNAME, expr.CmpOpEq, device) }
+
+// OutNotBy matches packets that go out by any other device.
+func OutNotBy(device string) Rule { return name(expr.MetaKeyOIFNAME, expr.CmpOpNeq, device) }
+
+func name(key expr.MetaKey, op expr.CmpOp, device string) Rule {
+	padded := make([]byte, unix.IFNAMSIZ)
+	copy(padded, device)
+	return Rule{
+		&expr.Meta{Key: key, Register: regAddr},
+		&expr.Cmp{Op: op, Register: regAddr, Data: padded},
+	}
+}
+
+// From matches a source within p.
+func From(p netip.Prefix) Rule { return within(p, srcV4, srcV6) }
+
+// To matches a destination within p.
+func To(p netip.Prefix) Rule { return within(p, dstV4, dstV6) }
+
+// ToAddr matches one destination.
+func ToAddr(a netip.Addr) Rule { return To(netip.PrefixFrom(a, a.BitLen())) }
+
+// within matches the address at one of two offsets, by family.
+func within(p netip.Prefix, v4, v6 uint32) Rule {
+	p = p.Masked()
+	offset := v4
+	if p.Addr().Is6() {
+		offset = v6
+	}
+	addr := p.Addr().AsSlice()
+	mask := make([]byte, len(addr))
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	size := uint32(len(addr)) //nolint:gosec // 4 or 16
+	return append(Family(p.Addr()),
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
+		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: size, Mask: mask, Xor: make([]byte, len(addr))},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: addr})
+}
+
+// Family matches packets of an address's family.
+func Family(a netip.Addr) Rule {
+	return Rule{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: regAddr},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: []byte{family(a)}},
+	}
+}
+
+func family(a netip.Addr) byte {
+	if a.Is4() {
+		return unix.NFPROTO_IPV4
+	}
+	return unix.NFPROTO_IPV6
+}
+
+// Transport matches packets of a protocol to a port of it. proto is one of
+// IPPROTO_TCP, IPPROTO_UDP and IPPROTO_SCTP, which have the port in one place.
+func Transport(proto byte, port uint16) Rule {
+	return append(Protocol(proto),
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: bigEndian(port)})
+}
+
+// Protocol matches packets of a protocol above IP.
+func Protocol(proto byte) Rule {
+	return Rule{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: regAddr},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: []byte{proto}},
+	}
+}
+
+func bigEndian(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, port) }
+
+// ToThisHost matches a destination that is an address of this namespace.
+func ToThisHost() Rule {
+	return Rule{
+		&expr.Fib{Register: regAddr, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
+	}
+}
+
+// Bits of a conntrack state (linux/netfilter/nf_conntrack_common.h).
+const (
+	ctEstablished = 1 << 1
+	ctRelated     = 1 << 2
+	ctStatusDNAT  = 1 << 5
+)
+
+// Answers matches packets of flows that were let through before, and what
+// belongs to them.
+func Answers() Rule { return bits(expr.CtKeySTATE, ctEstablished|ctRelated) }
+
+// Redirected matches packets of flows whose destination was changed (DNAT).
+func Redirected() Rule { return bits(expr.CtKeySTATUS, ctStatusDNAT) }
+
+func bits(key expr.CtKey, mask uint32) Rule {
+	return Rule{
+		&expr.Ct{Key: key, Register: regAddr},
+		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: make([]byte, 4)},
+	}
+}
+
+// Accept ends the chain in favor of the packet.
+func Accept() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictAccept}} }
+
+// Drop ends the packet.
+func Drop() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictDrop}} }
+
+// Return goes back to the chain a jump came from.
+func Return() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictReturn}} }
+
+// Jump goes on in another chain.
+func Jump(chain string) Rule { return Rule{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
+
+// Masquerade gives a flow the address of the device it leaves by as its source.
+func Masquerade() Rule { return Rule{&expr.Masq{}} }
+
+// Redirect sends a flow to another address and port.
+func Redirect(to netip.AddrPort) Rule {
+	return Rule{
+		&expr.Immediate{Register: regAddr, Data: to.Addr().AsSlice()},
+		&expr.Immediate{Register: regPort, Data: bigEndian(to.Port())},
+		&expr.NAT{
+			Type: expr.NATTypeDestNAT, Family: uint32(family(to.Addr())),
+			RegAddrMin: regAddr, RegProtoMin: regPort, Specified: true,
+		},
+	}
+}
