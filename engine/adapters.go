@@ -41,8 +41,20 @@ func (s sandboxes) Path(containerID string) string {
 	return filepath.Join(s.dir, "ctr-"+containerID[:12])
 }
 
-func (s sandboxes) Create(_ context.Context, containerID string) error {
-	return ensureNamespace(s.Path(containerID))
+func (s sandboxes) Create(_ context.Context, containerID, shared string) error {
+	if shared == "" {
+		return ensureNamespace(s.Path(containerID))
+	}
+	open := func() (*kernel.Namespace, error) { return kernel.Open(shared) }
+	if shared == model.ModeHost {
+		open = kernel.Current
+	}
+	ns, err := open()
+	if err != nil {
+		return err
+	}
+	// What an earlier start left may be another namespace.
+	return errors.Join(kernel.Remove(s.Path(containerID)), ns.Bind(s.Path(containerID)), ns.Close())
 }
 
 func (s sandboxes) Remove(_ context.Context, containerID string) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ const (
 	DefaultDataDir = "/var/lib/weft"
 	DefaultRunDir  = "/run/weft"
 	SocketName     = "engine.sock"
+	DefaultBridge  = "weft0"
 )
 
 // Config is what New needs. The zero values of optional fields are named.
@@ -29,6 +31,9 @@ type Config struct {
 
 	DefaultAddrPool []netip.Prefix // of a swarm initialized here; none: Docker's
 	SubnetSize      uint32         // prefix length cut from the pools; 0: 24
+
+	Bridge   string       // device of the default bridge network; empty: weft0
+	BridgeIP netip.Prefix // its address and subnet; zero: one that is free
 
 	Hostname string // empty: the machine's
 	Self     string // path of the weft binary, run again for shims and probes
@@ -76,6 +81,10 @@ func (c *Config) checkValues() error {
 		if c.SubnetSize != 0 && int(c.SubnetSize) < p.Bits() {
 			return fault.Invalid("--default-addr-pool-mask-length %d is larger than the pool %s", c.SubnetSize, p)
 		}
+	}
+	c.Bridge = cmp.Or(c.Bridge, DefaultBridge)
+	if p := c.BridgeIP; p.IsValid() && (!p.Addr().Is4() || p.Bits() > 30 || p.Addr() == p.Masked().Addr()) {
+		return fault.Invalid("--bip %s: must be the bridge's own IPv4 address with its prefix length, /30 or larger, like 172.17.0.1/16", p)
 	}
 	if c.Hostname == "" {
 		h, err := os.Hostname()

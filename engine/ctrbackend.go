@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"weft/engine/dockerapi"
 	"weft/engine/fault"
+	"weft/engine/localnet"
 	"weft/engine/model"
 	"weft/engine/runtime"
 	"weft/engine/workload"
@@ -16,19 +18,32 @@ import (
 type containerBackend struct{ e *Engine }
 
 func (b containerBackend) Create(ctx context.Context, spec model.ContainerSpec) (string, []string, error) {
-	var wanted []model.NetworkRequest
-	for _, r := range spec.Networks {
-		switch r.Network {
-		case noneNetwork, b.e.noneID:
-		case "", "default", "bridge":
-			return "", nil, fault.Unsupported("this engine has no bridge networks yet: name an attachable overlay network with --network, or --network none")
-		default:
-			wanted = append(wanted, r)
-		}
+	if err := b.checkNetworks(ctx, &spec); err != nil {
+		return "", nil, err
 	}
-	spec.Networks = wanted
 	id, err := b.e.workload.Create(ctx, spec)
 	return id, nil, err
+}
+
+// checkNetworks fits a new container's ways to the network to what is there.
+func (b containerBackend) checkNetworks(ctx context.Context, spec *model.ContainerSpec) error {
+	if name, joins := strings.CutPrefix(spec.NetworkMode, model.ModeContainer); joins {
+		other, err := b.e.workload.Container(ctx, name)
+		if err != nil {
+			return fault.Invalid("joining network namespace of container: %w", err)
+		}
+		spec.NetworkMode = model.ModeContainer + other.ID
+	}
+	for _, r := range spec.Networks {
+		if err := allocator(b).Check(ctx, r); err != nil {
+			return fault.Invalid("invalid config for network %s: %w", r.Network, err)
+		}
+		nw, local := b.e.local.Find(r.Network)
+		if private := nw.Name == localnet.Host || nw.Name == localnet.None; local && private {
+			return fault.Invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+		}
+	}
+	return nil
 }
 
 func (b containerBackend) Container(ctx context.Context, name string) (model.Container, error) {

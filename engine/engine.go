@@ -3,22 +3,26 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
+
+	"weft/engine/bridge"
 	"weft/engine/control"
 	"weft/engine/dockerapi"
 	"weft/engine/event"
 	"weft/engine/fault"
 	"weft/engine/image"
 	"weft/engine/kernel"
+	"weft/engine/link"
+	"weft/engine/localnet"
 	"weft/engine/model"
 	"weft/engine/runtime"
 	"weft/engine/store"
@@ -32,7 +36,6 @@ const shutdownGrace = 2 * time.Second
 type Engine struct {
 	cfg     Config
 	id      string    // of this engine, kept over restarts
-	noneID  string    // of the predefined network "none"
 	created time.Time // of the data directory
 
 	lock       *os.File
@@ -44,11 +47,14 @@ type Engine struct {
 	endLife    context.CancelFunc
 	background sync.WaitGroup // what outlives the request that began it
 	workload   *workload.Manager
+	bridges    *bridge.Driver
+	local      *localnet.Registry
 	networks   *networks
 	ingress    *ingress
 	control    *control.Node
 	host       *host
 	events     *event.Hub
+	hostNS     *kernel.Namespace // the engine's own
 	listeners  []net.Listener
 
 	cleanup []func() error // undoes New, last first
@@ -72,7 +78,7 @@ func New(ctx context.Context, cfg Config) (_ *Engine, err error) {
 			err = errors.Join(err, e.undo())
 		}
 	}()
-	for _, open := range []func(context.Context) error{e.claim, e.openStore, e.openRuntime, e.openControl, e.listen} {
+	for _, open := range []func(context.Context) error{e.claim, e.openStore, e.openLocal, e.openRuntime, e.openControl, e.listen} {
 		if err := open(ctx); err != nil {
 			return nil, err
 		}
@@ -129,10 +135,39 @@ func (e *Engine) openStore(context.Context) error {
 	if err != nil {
 		return err
 	}
-	none := sha256.Sum256([]byte(noneNetwork + who.ID))
-	e.id, e.created, e.noneID = who.ID, who.Created, hex.EncodeToString(none[:])
+	e.id, e.created = who.ID, who.Created
 	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")})
 	e.ingress, err = newIngress(e.networks, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
+	return err
+}
+
+// openLocal takes back the networks of this node. Without the claim on the
+// namespace's bridges the engine does without.
+func (e *Engine) openLocal(context.Context) error {
+	var driver localnet.Driver
+	d, err := bridge.New(e.cfg.Log)
+	switch {
+	case errdefs.IsConflict(err):
+		e.cfg.Log.Warn("no bridge networks", "err", err)
+		driver = noBridges{err}
+	case err != nil:
+		return err
+	default:
+		e.bridges, driver = d, d
+		e.onUndo(d.Close)
+	}
+	host, err := kernel.Current()
+	if err != nil {
+		return err
+	}
+	e.onUndo(host.Close)
+	e.hostNS = host
+	e.local, err = localnet.Open(localnet.Config{
+		EngineID: e.id, Table: rows[model.Network]{store.Bucket[model.Network](e.store, "local-networks")}, Driver: driver,
+		Routed:  func() ([]netip.Prefix, error) { return link.Routed(host) },
+		Default: localnet.Default{Bridge: e.cfg.Bridge, Subnet: e.cfg.BridgeIP, ICC: true},
+		Log:     e.cfg.Log, Now: e.cfg.Now,
+	})
 	return err
 }
 
@@ -161,6 +196,9 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	if err := e.workload.Restore(ctx); err != nil {
 		return err
 	}
+	if err := e.restoreLocal(ctx); err != nil {
+		return err
+	}
 	return errors.Join(rt.Sweep(ctx, e.workload.IDs()), e.images.Sweep(ctx, e.workload.IDs()))
 }
 
@@ -175,7 +213,8 @@ func (e *Engine) openControl(context.Context) error {
 		Host: e.host, Log: e.cfg.Log,
 		DefaultDataPathAddr: e.cfg.DataPathAddr, DataPathPort: e.cfg.DataPathPort,
 		DefaultAddrPool: pools, SubnetSize: e.cfg.SubnetSize,
-		LocalNetwork: func(name string) bool { return name == noneNetwork || name == e.noneID },
+		LocalNetwork: func(name string) bool { _, ok := e.local.Find(name); return ok },
+		OwnLink:      e.ownLink,
 	})
 	if err != nil {
 		return err
@@ -264,6 +303,7 @@ func (e *Engine) shutdown(ctx context.Context, srv *http.Server) error {
 		e.control.Stop(ctx),
 		e.workload.RemoveTasks(ctx, nil),
 		e.host.stop(ctx),
+		e.local.Stop(ctx),
 	)
 }
 
@@ -272,7 +312,7 @@ func (e *Engine) shutdown(ctx context.Context, srv *http.Server) error {
 func (e *Engine) forgetNetworks(ctx context.Context) error {
 	return errors.Join(
 		e.workload.RemoveTasks(ctx, nil),
-		e.workload.DisconnectAll(ctx),
+		e.workload.DisconnectAll(ctx, e.swarms),
 		e.workload.Settle(ctx),
 		e.networks.detach(ctx),
 		e.ingress.remove(),

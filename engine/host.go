@@ -122,7 +122,7 @@ func (h *host) leave(ctx context.Context) error {
 	}
 	err := errors.Join(
 		h.e.workload.RemoveTasks(ctx, nil),
-		h.e.workload.DisconnectAll(ctx),
+		h.e.workload.DisconnectAll(ctx, h.e.swarms),
 		h.e.networks.detach(ctx),
 		h.e.ingress.remove(),
 	)

@@ -2,32 +2,27 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/docker/docker/api/types/network"
 
 	"weft/engine/fault"
+	"weft/engine/localnet"
 	"weft/engine/model"
 )
-
-// noneNetwork is Docker's predefined network without any connection.
-const noneNetwork = "none"
 
 // networkBackend answers dockerapi.Networks: the networks of the swarm where
 // this node is a manager, those present here where it is a worker.
 type networkBackend struct{ e *Engine }
 
-func (b networkBackend) none() network.Inspect {
-	return network.Inspect{
-		Name: noneNetwork, ID: b.e.noneID, Created: b.e.created, Scope: string(model.ScopeLocal), Driver: "null",
-		EnableIPv4: true, IPAM: network.IPAM{Driver: "default", Options: map[string]string{}, Config: []network.IPAMConfig{}},
-		Containers: map[string]network.EndpointResource{}, Options: map[string]string{}, Labels: map[string]string{},
-	}
-}
-
 func (b networkBackend) Networks(ctx context.Context) ([]network.Inspect, error) {
-	out := []network.Inspect{b.none()}
+	var out []network.Inspect
+	for _, nw := range b.e.local.Networks() {
+		out = append(out, inspectOf(nw))
+	}
 	if b.e.control.Info(ctx).ControlAvailable {
 		swarm, err := b.e.control.Networks(ctx)
 		return append(out, swarm...), err
@@ -42,22 +37,40 @@ func (b networkBackend) Networks(ctx context.Context) ([]network.Inspect, error)
 	return out, nil
 }
 
-// inspectOf gives Docker's form of a network a worker knows from its tasks.
+// inspectOf gives Docker's form of a network this node knows by itself: its own
+// ones, and on a worker those of its tasks.
 func inspectOf(nw model.Network) network.Inspect {
 	in := network.Inspect{
 		Name: nw.Name, ID: nw.ID, Created: nw.Created, Scope: string(nw.Scope), Driver: nw.Driver,
 		EnableIPv4: true, EnableIPv6: nw.IPv6, Internal: nw.Internal, Attachable: nw.Attachable, Ingress: nw.Ingress,
 		IPAM:       network.IPAM{Driver: "default", Options: map[string]string{}, Config: []network.IPAMConfig{}},
-		Containers: map[string]network.EndpointResource{}, Options: nw.Options, Labels: nw.Labels,
+		Containers: map[string]network.EndpointResource{}, Options: nonNil(nw.Options), Labels: nonNil(nw.Labels), ConfigOnly: nw.ConfigOnly,
 	}
+	in.ConfigFrom.Network = nw.ConfigFrom
 	for _, s := range nw.Subnets {
-		c := network.IPAMConfig{Subnet: s.Prefix.String(), Gateway: s.Gateway.String()}
+		c := network.IPAMConfig{Subnet: s.Prefix.String()}
+		if s.Gateway.IsValid() && (s.Chosen || !s.GatewayChosen) { // as Docker shows it
+			c.Gateway = s.Gateway.String()
+		}
 		if s.IPRange.IsValid() {
 			c.IPRange = s.IPRange.String()
+		}
+		for name, a := range s.Aux {
+			if c.AuxAddress == nil {
+				c.AuxAddress = map[string]string{}
+			}
+			c.AuxAddress[name] = a.String()
 		}
 		in.IPAM.Config = append(in.IPAM.Config, c)
 	}
 	return in
+}
+
+func nonNil(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }
 
 func (b networkBackend) Network(ctx context.Context, id string, verbose bool) (network.Inspect, error) {
@@ -147,30 +160,56 @@ func services(records []model.Record, vteps map[string]netip.Addr) map[string]ne
 }
 
 func (b networkBackend) CreateNetwork(ctx context.Context, req network.CreateRequest) (network.CreateResponse, error) {
-	switch req.Driver {
-	case "overlay":
-	case "host", "null":
-		return network.CreateResponse{}, fault.Forbidden("only one instance of %q network is allowed", req.Driver)
-	case "", "bridge":
-		if req.Ingress {
-			return network.CreateResponse{}, fault.Forbidden("Ingress network can only be global scope network: create it with --driver overlay")
-		}
-		return network.CreateResponse{}, fault.Unsupported("this engine has no bridge networks yet: create an overlay network with --driver overlay")
-	default:
-		return network.CreateResponse{}, fault.NotFound("plugin %q not found", req.Driver)
-	}
-	if req.Name == noneNetwork {
+	if localnet.Predefined(req.Name) {
 		return network.CreateResponse{}, fault.Forbidden("operation is not permitted on predefined %s network", req.Name)
 	}
-	id, err := b.e.control.CreateNetwork(ctx, req)
-	return network.CreateResponse{ID: id}, err
+	if req.Driver == "overlay" {
+		id, err := b.e.control.CreateNetwork(ctx, req)
+		return network.CreateResponse{ID: id}, err
+	}
+	nw, err := bridgeNetwork(req)
+	if err != nil {
+		return network.CreateResponse{}, err
+	}
+	if nw, err = b.e.local.Create(ctx, nw); err != nil {
+		return network.CreateResponse{}, err
+	}
+	b.publish(nw, "create")
+	return network.CreateResponse{ID: nw.ID}, nil
+}
+
+func (b networkBackend) publish(nw model.Network, action string) {
+	b.e.events.Publish(model.Event{
+		Type: "network", Action: action, ActorID: nw.ID, Scope: model.ScopeLocal,
+		Attributes: map[string]string{"name": nw.Name, "type": nw.Driver},
+	})
 }
 
 func (b networkBackend) RemoveNetwork(ctx context.Context, id string) error {
-	if id == b.e.noneID {
-		return fault.Forbidden("%s is a pre-defined network and cannot be removed", noneNetwork)
+	nw, local := b.e.local.Network(id)
+	if !local {
+		return b.e.control.RemoveNetwork(ctx, id)
 	}
-	return b.e.control.RemoveNetwork(ctx, id)
+	all, err := b.e.workload.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	var users []string
+	for _, c := range all {
+		for _, ep := range c.Endpoints {
+			if ep.NetworkID == id {
+				users = append(users, fmt.Sprintf("name:%q id:%q", c.Spec.Name, c.ID[:12]))
+			}
+		}
+	}
+	if len(users) > 0 {
+		return fault.Forbidden("error while removing network: network %s has active endpoints (%s)", nw.Name, strings.Join(users, ", "))
+	}
+	if err := b.e.local.Remove(ctx, id); err != nil {
+		return err
+	}
+	b.publish(nw, "destroy")
+	return nil
 }
 
 func (b networkBackend) Connect(ctx context.Context, networkName, container string, settings *network.EndpointSettings) error {
@@ -178,14 +217,22 @@ func (b networkBackend) Connect(ctx context.Context, networkName, container stri
 	if err != nil {
 		return err
 	}
-	if id == b.e.noneID {
-		return fault.Forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode")
-	}
-	req, err := requestFrom(networkName, settings)
+	c, err := b.e.workload.Container(ctx, container)
 	if err != nil {
 		return err
 	}
-	c, err := b.e.workload.Container(ctx, container)
+	if nw, ok := b.e.local.Network(id); ok {
+		switch {
+		case nw.Name == localnet.Host:
+			return fault.Invalid("cannot connect container to host network - container must be created in host network mode")
+		case nw.Name == localnet.None:
+			return fault.Forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+		}
+	}
+	if c.Spec.NetworkMode == model.ModeNone {
+		return fault.Forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	}
+	req, err := requestFrom(networkName, settings)
 	if err != nil {
 		return err
 	}
@@ -202,6 +249,9 @@ func (b networkBackend) Disconnect(ctx context.Context, networkName, container s
 	}
 	if id == "" {
 		return fault.NotFound("network %s not found", networkName)
+	}
+	if nw, ok := b.e.local.Network(id); ok && nw.Name == localnet.Host {
+		return fault.Invalid("cannot disconnect container from host network - container was created in host network mode")
 	}
 	return b.e.workload.Disconnect(ctx, container, networkName, id)
 }
@@ -236,7 +286,7 @@ func requestFrom(networkName string, s *network.EndpointSettings) (model.Network
 	if s == nil {
 		return req, nil
 	}
-	req.Aliases = s.Aliases
+	req.Aliases, req.GwPriority = s.Aliases, s.GwPriority
 	if s.IPAMConfig == nil {
 		return req, nil
 	}
@@ -254,42 +304,4 @@ func requestFrom(networkName string, s *network.EndpointSettings) (model.Network
 		*a.to = addr
 	}
 	return req, nil
-}
-
-// allocator answers workload.Networks: addresses from the swarm, legs and
-// announcements from the networks.
-type allocator struct{ e *Engine }
-
-func (a allocator) Allocate(ctx context.Context, containerID string, req model.NetworkRequest) (model.Attachment, error) {
-	var addrs []netip.Addr
-	if req.Addr.IsValid() {
-		addrs = append(addrs, req.Addr)
-	}
-	if a.e.control.NodeID() == "" {
-		return model.Attachment{}, fault.NotFound("network %s not found", req.Network)
-	}
-	att, err := a.e.control.Attach(ctx, containerID, req.Network, addrs)
-	if err != nil || !req.AddrV6.IsValid() {
-		return att, err
-	}
-	if seg, ok := att.Network.Segment(att.Addrs[0].Addr()); !ok || seg.AddrV6(att.Addrs[0].Addr()).Addr() != req.AddrV6 {
-		err = fault.Invalid("IPv6 address %s: an overlay endpoint's IPv6 address follows from its IPv4 address; leave --ip6 out, or give the one that belongs to %s",
-			req.AddrV6, att.Addrs[0].Addr())
-		if rel := a.e.control.Detach(context.WithoutCancel(ctx), containerID, att.Network.ID); rel != nil {
-			a.e.cfg.Log.WarnContext(ctx, "address not released", "container_id", containerID, "network_id", att.Network.ID, "err", rel)
-		}
-	}
-	return att, err
-}
-
-func (a allocator) Release(ctx context.Context, containerID, networkID string) error {
-	return ignoreNotFound(a.e.control.Detach(ctx, containerID, networkID))
-}
-
-func (a allocator) Join(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {
-	return a.e.networks.join(ctx, nw, ep)
-}
-
-func (a allocator) Leave(ctx context.Context, ep model.Endpoint) error {
-	return a.e.networks.leave(ctx, ep)
 }

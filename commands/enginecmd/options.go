@@ -18,6 +18,8 @@ type runOptions struct {
 	dataPathPort    uint32
 	pools           []string
 	poolMask        uint32
+	bridge          string
+	bridgeIP        string
 }
 
 func (o *runOptions) bind(cmd *cobra.Command) {
@@ -28,6 +30,8 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.dataPathAddr, "data-path-addr", "", "Address or interface for VXLAN (default the swarm's advertise address)")
 	f.Uint32Var(&o.dataPathPort, "data-path-port", 0, "UDP port of VXLAN in a swarm initialized here, 1024 to 49151 (default 4789)")
 	f.StringArrayVar(&o.pools, "default-addr-pool", nil, "Pool of a swarm initialized here to cut subnets from, as 10.0.0.0/8 (may be given several times)")
+	f.StringVar(&o.bridge, "bridge", engine.DefaultBridge, "Device of the default bridge network")
+	f.StringVar(&o.bridgeIP, "bip", "", "Its address and subnet, as in 172.17.0.1/16 (default one that is free)")
 	f.Uint32Var(&o.poolMask, "default-addr-pool-mask-length", 0, "Prefix length of the subnets cut from the pools (default 24)")
 }
 
@@ -36,7 +40,14 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 func (o *runOptions) config() (engine.Config, error) {
 	cfg := engine.Config{
 		DataDir: o.dataDir, RunDir: o.runDir, Listen: o.listen,
-		DataPathAddr: o.dataPathAddr, DataPathPort: o.dataPathPort, SubnetSize: o.poolMask,
+		DataPathAddr: o.dataPathAddr, DataPathPort: o.dataPathPort, SubnetSize: o.poolMask, Bridge: o.bridge,
+	}
+	if o.bridgeIP != "" {
+		p, err := netip.ParsePrefix(o.bridgeIP)
+		if err != nil {
+			return cfg, cmdenv.StatusError{Code: cmdenv.CodeUsage, Status: "--bip " + strconv.Quote(o.bridgeIP) + ": must be an address with its prefix length, as in 172.17.0.1/16"}
+		}
+		cfg.BridgeIP = p
 	}
 	for _, s := range o.pools {
 		p, err := netip.ParsePrefix(s)
@@ -53,6 +64,12 @@ func (o *runOptions) args() []string {
 	args := []string{"engine", "run", "--data-dir", o.dataDir, "--run-dir", o.runDir}
 	for _, l := range o.listen {
 		args = append(args, "--listen", l)
+	}
+	if o.bridge != engine.DefaultBridge {
+		args = append(args, "--bridge", o.bridge)
+	}
+	if o.bridgeIP != "" {
+		args = append(args, "--bip", o.bridgeIP)
 	}
 	if o.dataPathAddr != "" {
 		args = append(args, "--data-path-addr", o.dataPathAddr)

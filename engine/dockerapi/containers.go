@@ -44,7 +44,7 @@ func (s *Server) summary(c model.Container) container.Summary {
 	path, args := command(c)
 	sum := container.Summary{
 		ID: c.ID, Names: []string{"/" + c.Spec.Name}, Image: c.Spec.Process.Image, ImageID: c.ImageID,
-		Command: commandLine(path, args), Created: c.Created.Unix(), Ports: []container.Port{},
+		Command: commandLine(path, args), Created: c.Created.Unix(), Ports: summaryPorts(c),
 		Labels: nonNil(c.Spec.Labels), State: string(c.State), Status: s.status(c),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: endpointSettings(c)}, Mounts: []container.MountPoint{},
 	}
@@ -93,8 +93,11 @@ func commandLine(path string, args []string) string {
 	return strings.Join(words, " ")
 }
 
-// networkMode is what Docker calls the first network of a container.
+// networkMode is the mode asked for; of a task, its first network.
 func networkMode(c model.Container) string {
+	if c.Spec.NetworkMode != "" {
+		return c.Spec.NetworkMode
+	}
 	if len(c.Spec.Networks) > 0 {
 		return c.Spec.Networks[0].Network
 	}
@@ -115,8 +118,8 @@ func endpointSettings(c model.Container) map[string]*network.EndpointSettings {
 			}
 		}
 	}
-	if len(out) == 0 {
-		out[network.NetworkNone] = &network.EndpointSettings{}
+	if mode := container.NetworkMode(networkMode(c)); len(out) == 0 && (mode.IsNone() || mode.IsHost()) {
+		out[string(mode)] = &network.EndpointSettings{}
 	}
 	return out
 }

@@ -73,7 +73,15 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	if err != nil {
 		return model.ContainerSpec{}, err
 	}
-	requests, err := networkRequests(r, host.NetworkMode, nets.EndpointsConfig)
+	mode, requests, err := networkRequests(r, host.NetworkMode, nets.EndpointsConfig)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
+	naming, err := namingOf(host)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
+	expose, bindings, err := portRequests(c.ExposedPorts, host.PortBindings)
 	if err != nil {
 		return model.ContainerSpec{}, err
 	}
@@ -87,7 +95,8 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 			ReadOnlyRoot: host.ReadonlyRootfs, Mounts: mounts, ShmSize: host.ShmSize, Sysctls: host.Sysctls,
 			Ulimits: ulimits(host.Ulimits), OOMScoreAdj: host.OomScoreAdj, Resources: res,
 		},
-		Labels: c.Labels, Networks: requests,
+		Labels: c.Labels, NetworkMode: mode, Networks: requests, Naming: naming,
+		Expose: expose, Ports: bindings, PublishAll: host.PublishAllPorts,
 		AutoRemove: host.AutoRemove && !r.before("1.25"), // older clients remove it themselves
 	}, nil
 }
@@ -107,13 +116,34 @@ func stopGrace(seconds *int) time.Duration {
 	return time.Duration(*seconds) * time.Second
 }
 
-// networkRequests gives the networks to attach to: those with an endpoint
-// configuration, the mode's first, or the mode's alone.
-func networkRequests(r *request, mode container.NetworkMode, endpoints map[string]*network.EndpointSettings) ([]model.NetworkRequest, error) {
-	first := cmp.Or(string(mode), network.NetworkDefault)
-	if mode.IsNone() || len(endpoints) == 0 {
-		return []model.NetworkRequest{{Network: first}}, nil
+// networkRequests gives the mode in full and the networks to attach to: those
+// with an endpoint configuration, the mode's first, or the mode's alone.
+func networkRequests(r *request, mode container.NetworkMode, endpoints map[string]*network.EndpointSettings) (string, []model.NetworkRequest, error) {
+	first := string(mode)
+	if mode.IsDefault() || mode == "" {
+		first = network.NetworkBridge
 	}
+	switch {
+	case mode.IsNone() || mode.IsHost() || mode.IsContainer():
+		for name := range endpoints {
+			if name != first {
+				return "", nil, fault.Invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+			}
+		}
+		return first, nil, nil
+	case len(endpoints) == 0:
+		return first, []model.NetworkRequest{{Network: first}}, nil
+	}
+	if ep, ok := endpoints[network.NetworkDefault]; ok && len(endpoints) == 1 {
+		endpoints = map[string]*network.EndpointSettings{first: ep}
+	}
+	out, err := endpointRequests(r, first, endpoints)
+	return first, out, err
+}
+
+// endpointRequests gives the networks with an endpoint configuration, the
+// first one first and the others in the order of their names.
+func endpointRequests(r *request, first string, endpoints map[string]*network.EndpointSettings) ([]model.NetworkRequest, error) {
 	names := slices.SortedFunc(maps.Keys(endpoints), func(a, b string) int {
 		switch first {
 		case a:
@@ -146,7 +176,7 @@ func networkRequest(name string, ep *network.EndpointSettings) (model.NetworkReq
 	if ep == nil {
 		return req, nil
 	}
-	req.Aliases = ep.Aliases
+	req.Aliases, req.GwPriority = ep.Aliases, ep.GwPriority
 	if ep.IPAMConfig == nil {
 		return req, nil
 	}

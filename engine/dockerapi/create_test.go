@@ -23,30 +23,39 @@ func TestContainerSpec(t *testing.T) {
 		name, version, body string
 		want                func(*model.ContainerSpec)
 	}{
-		{"least", "1.51", `{"Image":"weft/probe"}`, func(s *model.ContainerSpec) { s.Networks = nets("default") }},
+		{"least", "1.51", `{"Image":"weft/probe"}`, func(s *model.ContainerSpec) { s.Networks = nets("bridge") }},
 		{"bridge", "1.51", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"bridge"}}`, func(s *model.ContainerSpec) { s.Networks = nets("bridge") }},
 		{"none", "1.51", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"none"},"NetworkingConfig":{"EndpointsConfig":{"none":{}}}}`, func(s *model.ContainerSpec) {
-			s.Networks = nets("none")
+			s.NetworkMode, s.Networks = "none", nil
 		}},
 		{"process", "1.51", `{"Image":"weft/probe","Hostname":"h","User":"u","Env":["A=b"],"Cmd":["c","d"],"Entrypoint":["e"],"WorkingDir":"/w",
-			"StopSignal":"INT","StopTimeout":7,"Tty":true,"OpenStdin":true,"Labels":{"l":"v"},"HostConfig":{"NetworkMode":"x","AutoRemove":true}}`, func(s *model.ContainerSpec) {
+			"StopSignal":"INT","StopTimeout":7,"Tty":true,"OpenStdin":true,"Labels":{"l":"v"},"ExposedPorts":{"80/tcp":{}},"HostConfig":{"NetworkMode":"x","AutoRemove":true,
+			"PortBindings":{"53/udp":[{"HostIp":"127.0.0.1","HostPort":"5300-5310"}],"443/tcp":[]},"PublishAllPorts":true,
+			"Dns":["10.0.0.53"],"DnsSearch":["a.example"],"DnsOptions":["ndots:2"],"ExtraHosts":["h:10.0.0.1","gw:host-gateway"]}}`, func(s *model.ContainerSpec) {
 			s.Process = model.ProcessSpec{
 				Image: "weft/probe", Hostname: "h", User: "u", Env: []string{"A=b"}, Args: []string{"c", "d"}, Entrypoint: []string{"e"}, Dir: "/w",
 				StopSignal: "INT", StopGrace: 7 * time.Second, TTY: true, OpenStdin: true,
 			}
 			s.Labels, s.AutoRemove, s.Networks = map[string]string{"l": "v"}, true, nets("x")
+			dns, https := model.Port{Proto: "udp", Port: 53}, model.Port{Proto: "tcp", Port: 443}
+			s.Expose, s.PublishAll = []model.Port{dns, {Proto: "tcp", Port: 80}, https}, true
+			s.Ports = []model.PortBinding{{Port: dns, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 5300, HostPortEnd: 5310}, {Port: https}}
+			s.Naming = model.Naming{
+				Servers: []netip.Addr{netip.MustParseAddr("10.0.0.53")}, Search: []string{"a.example"}, Options: []string{"ndots:2"},
+				ExtraHosts: []string{"h:10.0.0.1", "gw:host-gateway"},
+			}
 		}},
 		{"shell forms", "1.51", `{"Image":"weft/probe","Cmd":"c","Entrypoint":"e"}`, func(s *model.ContainerSpec) {
-			s.Process.Args, s.Process.Entrypoint, s.Networks = []string{"c"}, []string{"e"}, nets("default")
+			s.Process.Args, s.Process.Entrypoint, s.Networks = []string{"c"}, []string{"e"}, nets("bridge")
 		}},
 		{"stop at once", "1.51", `{"Image":"weft/probe","StopTimeout":0}`, func(s *model.ContainerSpec) {
-			s.Process.StopGrace, s.Networks = time.Nanosecond, nets("default")
+			s.Process.StopGrace, s.Networks = time.Nanosecond, nets("bridge")
 		}},
 		{"stop without limit", "1.51", `{"Image":"weft/probe","StopTimeout":-1}`, func(s *model.ContainerSpec) {
-			s.Process.StopGrace, s.Networks = -time.Second, nets("default")
+			s.Process.StopGrace, s.Networks = -time.Second, nets("bridge")
 		}},
 		{"older clients remove containers themselves", "1.24", `{"Image":"weft/probe","HostConfig":{"AutoRemove":true}}`, func(s *model.ContainerSpec) {
-			s.Networks = nets("default")
+			s.Networks = nets("bridge")
 		}},
 		{"endpoints", "1.44", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"m"},"NetworkingConfig":{"EndpointsConfig":{
 			"z":null,"a":{"Aliases":["x","y"]},"m":{"IPAMConfig":{"IPv4Address":"10.1.2.3","IPv6Address":"fd00::3"}}}}}`, func(s *model.ContainerSpec) {
@@ -54,7 +63,7 @@ func TestContainerSpec(t *testing.T) {
 			s.Networks[0].Addr, s.Networks[0].AddrV6 = netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fd00::3")
 			s.Networks[1].Aliases = []string{"x", "y"}
 		}},
-		{"MAC address of an endpoint before API 1.44", "1.43", `{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"MacAddress":"02:42:00:00:00:01"}}}}`, func(s *model.ContainerSpec) {
+		{"MAC address of an endpoint before API 1.44", "1.43", `{"Image":"weft/probe","HostConfig":{"NetworkMode":"n"},"NetworkingConfig":{"EndpointsConfig":{"n":{"MacAddress":"02:42:00:00:00:01"}}}}`, func(s *model.ContainerSpec) {
 			s.Networks = nets("n")
 		}},
 		{"what docker 20.10 sends", "1.41", `{"Hostname":"","Domainname":"","User":"","AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Tty":false,"OpenStdin":false,
@@ -80,6 +89,9 @@ func TestContainerSpec(t *testing.T) {
 			Image: "weft/probe", Entrypoint: []string{"/probe"}, Args: []string{"serve"}, // the image's
 		}}
 		c.want(&want)
+		if len(want.Networks) > 0 {
+			want.NetworkMode = want.Networks[0].Network
+		}
 		if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, d)
 		}
@@ -96,10 +108,19 @@ func TestContainerCreateRefuses(t *testing.T) {
 	}{
 		{`{"Image":""}`, 400, "no image specified"},
 		{
-			`{"Image":"weft/probe","HostConfig":{"NetworkMode":"host"}}`, 501,
-			"this engine cannot create a container with the host's network (--network host): every container has a network namespace of its own" + cannot,
+			`{"Image":"weft/probe","HostConfig":{"NetworkMode":"host"},"NetworkingConfig":{"EndpointsConfig":{"n":{}}}}`, 400,
+			"conflicting options: cannot attach both user-defined and non-user-defined network-modes",
 		},
-		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:x"}}`, 501, "this engine cannot create a container with another container's network (--network container:…)" + cannot},
+		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:x","Dns":["10.0.0.1"]}}`, 400, "conflicting options: dns and the network mode"},
+		{
+			`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:x","PublishAllPorts":true}}`, 400,
+			"conflicting options: port publishing and the container type network mode",
+		},
+		{`{"Image":"weft/probe","ExposedPorts":{"0/tcp":{}}}`, 400, `invalid port specification: "0/tcp"`},
+		{`{"Image":"weft/probe","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"90000"}]}}}`, 400, `invalid port specification: "90000"`},
+		{`{"Image":"weft/probe","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"x"}]}}}`, 400, `invalid IP address to publish port 80 at: "x"`},
+		{`{"Image":"weft/probe","HostConfig":{"Dns":["x"]}}`, 400, `invalid DNS server: "x" is not an IP address`},
+		{`{"Image":"weft/probe","HostConfig":{"ExtraHosts":["x"]}}`, 400, `bad format for add-host: "x"`},
 		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:"}}`, 400, "invalid network mode: invalid container format container:<name|id>"},
 		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"NetworkMode":"container:x"}}`, 400, "conflicting options: hostname and the network mode"},
 		{`{"Image":"weft/probe","Hostname":"h","HostConfig":{"UTSMode":"host"}}`, 400, "conflicting options: hostname and the UTS mode"},
@@ -121,10 +142,6 @@ func TestContainerCreateRefuses(t *testing.T) {
 		{`{"Image":"weft/probe","HostConfig":{"Memory":8000000,"MemorySwap":7000000}}`, 400, "Minimum memoryswap limit should be larger than memory limit, see usage"},
 		{`{"Image":"weft/probe","HostConfig":{"NanoCpus":1,"CpuQuota":1}}`, 400, "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"},
 		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"DriverOpts":{"a":"b"}}}}}`, 501, "this engine cannot connect to network n with driver options of an endpoint (--driver-opt)" + cannot},
-		{
-			`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}}`, 400,
-			"user specified IP address is supported on user defined networks only",
-		},
 		{`{"Image":"weft/probe","NetworkingConfig":{"EndpointsConfig":{"n":{"IPAMConfig":{"IPv6Address":"fe80::1%eth0"}}}}}`, 400, "invalid endpoint settings:\ninvalid IPv6 address: fe80::1%eth0"},
 	} {
 		b.refused("POST", "/containers/create", c.body, c.status, c.message)

@@ -1,7 +1,6 @@
 package dockerapi
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -47,14 +46,34 @@ func checkMode(c *container.Config, host *container.HostConfig) error {
 	if host.NetworkMode.IsContainer() && host.NetworkMode.ConnectedContainer() == "" {
 		return fault.Invalid("invalid network mode: invalid container format container:<name|id>")
 	}
-	if host.NetworkMode.IsContainer() && c.Hostname != "" {
-		return fault.Invalid("conflicting options: hostname and the network mode")
+	if err := checkSharedNetwork(c, host); err != nil {
+		return err
 	}
 	if host.UTSMode.IsHost() && c.Hostname != "" {
 		return fault.Invalid("conflicting options: hostname and the UTS mode")
 	}
 	if err := container.ValidateRestartPolicy(host.RestartPolicy); err != nil {
 		return err
+	}
+	return nil
+}
+
+// checkSharedNetwork refuses what a container can't have in a network
+// namespace it shares (runconfig/hostconfig_unix.go, validateNetMode).
+func checkSharedNetwork(c *container.Config, h *container.HostConfig) error {
+	joins := h.NetworkMode.IsContainer()
+	for _, conflict := range []demand{
+		{joins && c.Hostname != "", "hostname and the network mode"},
+		{joins && len(h.Links) > 0, "container type network can't be used with links. This would result in undefined behavior"},
+		{h.NetworkMode.IsHost() && len(h.Links) > 0, "host type networking can't be used with links. This would result in undefined behavior"},
+		{joins && len(h.DNS) > 0, "dns and the network mode"},
+		{joins && len(h.ExtraHosts) > 0, "custom host-to-IP mapping and the network mode"},
+		{joins && (len(h.PortBindings) > 0 || h.PublishAllPorts), "port publishing and the container type network mode"},
+		{joins && len(c.ExposedPorts) > 0, "port exposing and the container type network mode"},
+	} {
+		if conflict.asked {
+			return fault.Invalid("conflicting options: %s", conflict.what)
+		}
 	}
 	return nil
 }
@@ -74,15 +93,10 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 	logging := h.LogConfig.Type != "" && h.LogConfig.Type != "json-file"
 	annotations := len(h.Annotations) > 0 && !r.before("1.43")
 	return []demand{
-		{h.NetworkMode.IsHost(), "the host's network (--network host): every container has a network namespace of its own"},
-		{h.NetworkMode.IsContainer(), "another container's network (--network container:…)"},
 		{len(h.VolumesFrom) > 0, "another container's volumes (--volumes-from)"},
 		{h.VolumeDriver != "", "a volume driver (--volume-driver)"},
 		{len(h.StorageOpt) > 0, "storage options (--storage-opt)"},
-		{len(h.PortBindings) > 0 || h.PublishAllPorts, "published ports (-p, --publish, -P)"},
 		{len(h.Links) > 0, "links (--link): containers of one network find each other by name"},
-		{len(h.DNS)+len(h.DNSOptions)+len(h.DNSSearch) > 0, "DNS settings (--dns, --dns-option, --dns-search)"},
-		{len(h.ExtraHosts) > 0, "host entries (--add-host)"},
 		{!h.RestartPolicy.IsNone(), "a restart policy (--restart): a service restarts its tasks"},
 		{logging || len(h.LogConfig.Config) > 0, "a log driver or its options (--log-driver, --log-opt)"},
 		{h.Privileged, "privileges (--privileged)"},
@@ -131,8 +145,5 @@ func checkEndpoint(name string, ep *network.EndpointSettings) error {
 		return err
 	}
 	_, err = networkRequest(name, ep)
-	if own := ep.IPAMConfig.IPv4Address != "" || ep.IPAMConfig.IPv6Address != ""; own && predefined(name) {
-		return errors.Join(err, fault.Invalid("user specified IP address is supported on user defined networks only"))
-	}
 	return err
 }

@@ -47,7 +47,9 @@ func (s *Server) inspectBase(c model.Container, size bool) *container.ContainerJ
 		Image: c.ImageID, Name: "/" + c.Spec.Name, Driver: "weft", Platform: "linux",
 		HostConfig: &container.HostConfig{
 			NetworkMode: container.NetworkMode(networkMode(c)), AutoRemove: c.Spec.AutoRemove,
-			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, PortBindings: nat.PortMap{},
+			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, PortBindings: portBindings(c), PublishAllPorts: c.Spec.PublishAll,
+			DNS: dnsServers(c.Spec.Naming), DNSSearch: nonNilList(c.Spec.Naming.Search), DNSOptions: nonNilList(c.Spec.Naming.Options),
+			ExtraHosts:    c.Spec.Naming.ExtraHosts,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: "weft",
 			CapAdd: p.CapAdd, CapDrop: p.CapDrop, GroupAdd: p.Groups, ReadonlyRootfs: p.ReadOnlyRoot, ShmSize: p.ShmSize,
@@ -68,6 +70,12 @@ func (s *Server) inspectConfig(c model.Container) *container.Config {
 		Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.StdinOnce, Domainname: p.Domainname, Env: nonNilList(p.Env),
 		Cmd: p.Args, Image: p.Image, WorkingDir: p.Dir, Entrypoint: p.Entrypoint,
 		Labels: nonNil(c.Spec.Labels), StopSignal: p.StopSignal,
+	}
+	for _, port := range c.Spec.Expose {
+		if config.ExposedPorts == nil {
+			config.ExposedPorts = nat.PortSet{}
+		}
+		config.ExposedPorts[natPort(port)] = struct{}{}
 	}
 	if p.StopGrace != 0 {
 		seconds := int(p.StopGrace / time.Second)
@@ -107,9 +115,31 @@ func mountPoints(c model.Container) []container.MountPoint {
 	return out
 }
 
+func dnsServers(n model.Naming) []string {
+	out := []string{}
+	for _, a := range n.Servers {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// legacySettings fills the fields of API versions before 1.21, which clients
+// still read.
+//
+//nolint:staticcheck // deprecated
+func legacySettings(ep *network.EndpointSettings) container.DefaultNetworkSettings {
+	return container.DefaultNetworkSettings{
+		EndpointID: ep.EndpointID, Gateway: ep.Gateway, GlobalIPv6Address: ep.GlobalIPv6Address, GlobalIPv6PrefixLen: ep.GlobalIPv6PrefixLen,
+		IPAddress: ep.IPAddress, IPPrefixLen: ep.IPPrefixLen, IPv6Gateway: ep.IPv6Gateway, MacAddress: ep.MacAddress,
+	}
+}
+
 func networkSettings(c model.Container, networks map[string]*network.EndpointSettings) *container.NetworkSettings {
 	out := &container.NetworkSettings{Networks: networks}
-	out.Ports = nat.PortMap{}
+	if ep, ok := networks[network.NetworkBridge]; ok {
+		out.DefaultNetworkSettings = legacySettings(ep)
+	}
+	out.Ports = portMap(c)
 	out.SandboxKey = c.Sandbox
 	if c.Sandbox != "" {
 		out.SandboxID = c.ID

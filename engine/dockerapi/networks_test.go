@@ -220,8 +220,6 @@ func TestNetworkConnect(t *testing.T) {
 		"invalid endpoint settings:\ninvalid IPv4 address: 10.0.2.300")
 	b.refused("POST", "/networks/blue/connect", `{"Container":"web","EndpointConfig":{"IPAMConfig":{"IPv6Address":"10.0.2.3"}}}`, 400,
 		"invalid endpoint settings:\ninvalid IPv6 address: 10.0.2.3")
-	b.refused("POST", "/networks/bridge/connect", `{"Container":"web","EndpointConfig":{"IPAMConfig":{"IPv4Address":"10.0.2.3"}}}`, 400,
-		"user specified IP address is supported on user defined networks only")
 	b.refused("POST", "/networks/blue/connect", `{"Container":"web","EndpointConfig":{"MacAddress":"02:42:ac:11:00:02","Links":["a:b"]}}`, 501,
 		"this engine cannot connect to network blue with links (--link): containers of one network find each other by name; "+
 			"a MAC address (--mac-address): it follows from the IPv4 address; leave out what is named here, or use a Docker engine")

@@ -166,10 +166,15 @@ func boot(h lab.Host, cgroups string, more []string) lab.Boot {
 	}
 }
 
+// noise is what most lines of a daemon's log are, and nothing in them.
+func noise() []string {
+	return []string{"module=grpc", "net.ipv4.vs.", "shim disconnected", "dead shim", "after shim", "cleanup warnings", "ignoring event", "transient state"}
+}
+
 // logOnFailure shows the end of each daemon's log where a test failed.
 func (b *Bed) logOnFailure(tb testing.TB) {
 	tb.Helper()
-	const most = 40
+	const most = 12 // what the test said should stay in sight
 	hosts, err := b.Lab.Hosts()
 	if !tb.Failed() || err != nil {
 		return
@@ -180,7 +185,7 @@ func (b *Bed) logOnFailure(tb testing.TB) {
 			continue
 		}
 		lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(log)), "\n"), func(line string) bool {
-			return strings.Contains(line, "module=grpc") || strings.Contains(line, "net.ipv4.vs.") // most of it, and nothing in it
+			return slices.ContainsFunc(noise(), func(s string) bool { return strings.Contains(line, s) })
 		})
 		tb.Logf("end of the log of %s:\n%s", h.Name, strings.Join(lines[max(0, len(lines)-most):], "\n"))
 	}

@@ -58,7 +58,7 @@ func encode(ep model.Endpoint, vtep netip.Addr) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	if _, err := decodePeer(ep.ID, r.Peer); err != nil {
+	if _, err := parsePeer(ep.ID, r.Peer); err != nil {
 		return row{}, fault.Invalid("publish endpoint %s: %w", ep.ID, err)
 	}
 	if ep.Name == "" {
@@ -89,8 +89,18 @@ func marshal(m proto.Message) ([]byte, error) {
 	return raw, nil
 }
 
-// decodePeer reads and checks a row of the peer table.
+// decodePeer reads and checks another node's row of the peer table.
 func decodePeer(key string, value []byte) (model.Peer, error) {
+	p, err := parsePeer(key, value)
+	if err == nil && p.VTEP.IsLoopback() {
+		return model.Peer{}, bad("VTEP %s is no host's", p.VTEP)
+	}
+	return p, err
+}
+
+// parsePeer reads a row that may be this node's, whose VTEP in a swarm of one
+// may be a loopback address.
+func parsePeer(key string, value []byte) (model.Peer, error) {
 	var m record.PeerRecord
 	if err := unmarshal(key, value, &m); err != nil {
 		return model.Peer{}, err
@@ -113,7 +123,7 @@ func decodePeer(key string, value []byte) (model.Peer, error) {
 	if err != nil {
 		return model.Peer{}, bad("VTEP %q", m.TunnelEndpointIp)
 	}
-	if vtep = vtep.Unmap(); !hostAddr(vtep) || vtep.IsLoopback() {
+	if vtep = vtep.Unmap(); !hostAddr(vtep) {
 		return model.Peer{}, bad("VTEP %s is no host's", vtep)
 	}
 	return model.Peer{EndpointID: key, Addr: addr, MAC: mac, VTEP: vtep}, nil

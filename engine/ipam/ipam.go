@@ -8,6 +8,7 @@
 package ipam
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"slices"
 
@@ -27,9 +28,11 @@ type Pools struct {
 }
 
 // New gives pools without claims. Subnets nobody asks for in particular come
-// from Docker's local default pools (172.17.0.0/16 and so on).
-func New() (*Pools, error) {
-	alloc, err := defaultipam.NewAllocator(ipamutils.GetLocalScopeDefaultNetworks(), nil)
+// from Docker's local default pools (172.17.0.0/16 and so on), and for IPv6
+// from unique local addresses (RFC 4193) that are this engine's own.
+func New(engineID string) (*Pools, error) {
+	pools := append(ipamutils.GetLocalScopeDefaultNetworks(), &ipamutils.NetworkToSplit{Base: uniqueLocal(engineID), Size: 64})
+	alloc, err := defaultipam.NewAllocator(pools, nil)
 	if err != nil {
 		return nil, fault.Internal("make the address allocator: %w", err)
 	}
@@ -38,6 +41,14 @@ func New() (*Pools, error) {
 		return nil, fault.Internal("make the address allocator: %w", err)
 	}
 	return &Pools{alloc: alloc, space: space}, nil
+}
+
+// uniqueLocal gives a /48 whose global ID derives from the engine's.
+func uniqueLocal(engineID string) netip.Prefix {
+	sum := sha256.Sum256([]byte(engineID))
+	addr := [16]byte{0xfd}
+	copy(addr[1:6], sum[:])
+	return netip.PrefixFrom(netip.AddrFrom16(addr), 48)
 }
 
 // Claim takes a subnet with its gateway and reserved addresses, and gives it
@@ -84,6 +95,7 @@ func (p *Pools) reserve(s *model.Subnet) error {
 	if err != nil {
 		return fault.Invalid("failed to allocate gateway (%s): %w", s.Gateway, err)
 	}
+	s.GatewayChosen = s.GatewayChosen || !s.Gateway.IsValid()
 	s.Gateway = gateway
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 func pools(t *testing.T) *ipam.Pools {
 	t.Helper()
-	p, err := ipam.New()
+	p, err := ipam.New("engine")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +41,18 @@ func TestClaimChoosesSubnets(t *testing.T) {
 	p.Release(first)
 	if again := claim(t, p, model.Subnet{}); again.Prefix.Addr().Is6() || again.Prefix == second.Prefix {
 		t.Errorf("after a release: %v", again.Prefix)
+	}
+}
+
+func TestClaimChoosesIPv6(t *testing.T) {
+	p := pools(t)
+	first, err := p.Claim(model.Subnet{}, true, nil)
+	if err != nil || first.Prefix.Bits() != 64 || !netip.MustParsePrefix("fd00::/8").Contains(first.Prefix.Addr()) {
+		t.Fatalf("%v, %v", first, err)
+	}
+	second, err := p.Claim(model.Subnet{}, true, nil)
+	if err != nil || second.Prefix.Overlaps(first.Prefix) {
+		t.Errorf("%v beside %v, %v", second, first, err)
 	}
 }
 

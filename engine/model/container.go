@@ -111,6 +111,8 @@ type NetworkRequest struct {
 	Addr    netip.Addr
 	AddrV6  netip.Addr
 	Aliases []string
+	// GwPriority decides which network is the container's way out.
+	GwPriority int `json:",omitempty"`
 }
 
 // The ways of a container to the network besides the name of one; the strings

@@ -57,6 +57,9 @@ type Subnet struct {
 	IPRange netip.Prefix          // invalid when addresses come from the whole Prefix
 	Aux     map[string]netip.Addr // reserved addresses by name; may be nil
 	VNI     VNI                   // 0 until allocated, and for IPv6
+	Chosen  bool                  // by the engine, not by the user
+	// GatewayChosen says the same of the gateway alone.
+	GatewayChosen bool
 }
 
 // Network is a network as this node knows it.
@@ -138,6 +141,7 @@ type Endpoint struct {
 	ID          string // 64 hex digits
 	NetworkID   string
 	NetworkName string
+	Driver      string // of the network; empty: overlay
 	ContainerID string // whose sandbox it is
 	Name        string // container or task name, as gossiped
 	Addr        netip.Prefix
@@ -153,6 +157,7 @@ type Endpoint struct {
 	Aliases     []string   // service aliases
 	TaskAliases []string   // names that mean this endpoint only
 	Ports       []PublishedPort
+	GwPriority  int // the endpoint with the highest is the way out
 }
 
 // Peer is an endpoint somewhere in the swarm and the VTEP it is behind: a row

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"weft/engine/fault"
 	"weft/engine/model"
@@ -23,15 +24,29 @@ func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkReq
 	if rec.Spec.Service != nil {
 		return fault.Forbidden("container %s is a task of service %s: change its networks with `service update`", rec.Spec.Name, rec.Spec.Service.ServiceName)
 	}
+	if shares(rec) {
+		return fault.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
+	}
 	if m.connected(rec, req.Network, networkID) {
-		return fault.Forbidden("%s is already attached to network %s", rec.Spec.Name, req.Network)
+		return fault.Forbidden("endpoint with name %s already exists in network %s", rec.Spec.Name, req.Network)
+	}
+	if err := m.Networks.Check(ctx, req); err != nil {
+		return err
 	}
 	if rec.State == model.StateRunning {
-		if err := m.plug(ctx, c, req, freeIfName(rec)); err != nil {
+		if err := m.plug(ctx, c, req); err != nil {
 			return err
+		}
+		if err := m.arrange(ctx, c); err != nil {
+			return errors.Join(err, m.disconnect(context.WithoutCancel(ctx), c, networkID))
 		}
 	}
 	return m.update(c, func(r *model.Container) { r.Spec.Networks = append(r.Spec.Networks, req) })
+}
+
+// shares reports whether the sandbox of a container is also somebody else's.
+func shares(rec model.Container) bool {
+	return rec.Spec.NetworkMode == model.ModeHost || strings.HasPrefix(rec.Spec.NetworkMode, model.ModeContainer)
 }
 
 func (m *Manager) connected(rec model.Container, name, networkID string) bool {
@@ -60,11 +75,12 @@ func (m *Manager) Disconnect(ctx context.Context, name, networkName, networkID s
 	if !m.connected(rec, networkName, networkID) {
 		return fault.Forbidden("container %s is not connected to network %s", rec.ID, networkName)
 	}
-	for _, ep := range rec.Endpoints {
-		if ep.NetworkID == networkID {
-			if err := m.unplug(ctx, c, ep); err != nil {
-				return err
-			}
+	if err := m.disconnect(ctx, c, networkID); err != nil {
+		return err
+	}
+	if rec.State == model.StateRunning {
+		if err := m.arrange(ctx, c); err != nil {
+			return err
 		}
 	}
 	return m.update(c, func(r *model.Container) {
@@ -74,9 +90,21 @@ func (m *Manager) Disconnect(ctx context.Context, name, networkName, networkID s
 	})
 }
 
-// DisconnectAll takes every container off its networks: there are none any
-// more. Standalone containers stay and run on without.
-func (m *Manager) DisconnectAll(ctx context.Context) error {
+// disconnect unplugs a container from one network. c.op is held.
+func (m *Manager) disconnect(ctx context.Context, c *container, networkID string) error {
+	for _, ep := range m.snapshot(c).Endpoints {
+		if ep.NetworkID == networkID {
+			if err := m.unplug(ctx, c, ep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// DisconnectAll takes every container off the networks that gone is true for:
+// there are none any more. Standalone containers stay and run on without.
+func (m *Manager) DisconnectAll(ctx context.Context, gone func(networkID string) bool) error {
 	m.mu.Lock()
 	all := make([]*container, 0, len(m.containers))
 	for _, c := range m.containers {
@@ -85,16 +113,19 @@ func (m *Manager) DisconnectAll(ctx context.Context) error {
 	m.mu.Unlock()
 	var errs []error
 	for _, c := range all {
-		errs = append(errs, m.isolate(ctx, c))
+		errs = append(errs, m.isolate(ctx, c, gone))
 	}
 	return errors.Join(errs...)
 }
 
-func (m *Manager) isolate(ctx context.Context, c *container) error {
+func (m *Manager) isolate(ctx context.Context, c *container, gone func(networkID string) bool) error {
 	c.op.Lock()
 	defer c.op.Unlock()
 	var errs []error
 	for _, ep := range m.snapshot(c).Endpoints {
+		if !gone(ep.NetworkID) {
+			continue
+		}
 		if err := m.Networks.Leave(ctx, ep); err != nil {
 			errs = append(errs, err)
 			continue

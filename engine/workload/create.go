@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/docker/docker/pkg/namesgenerator"
@@ -70,6 +71,15 @@ func withImage(spec model.ContainerSpec, img model.Image) model.ContainerSpec {
 		}
 	}
 	p.Env = env
+	for text := range c.ExposedPorts {
+		number, proto, _ := strings.Cut(text, "/")
+		n, err := strconv.ParseUint(number, 10, 16)
+		port := model.Port{Proto: cmp.Or(proto, "tcp"), Port: uint16(n)}
+		if err == nil && !slices.Contains(spec.Expose, port) { // a range or nonsense is the image's business
+			spec.Expose = append(spec.Expose, port)
+		}
+	}
+	slices.SortFunc(spec.Expose, func(a, b model.Port) int { return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Proto, b.Proto)) })
 	labels := maps.Clone(c.Labels)
 	for k, v := range spec.Labels {
 		if labels == nil {

@@ -73,7 +73,7 @@ func (w *world) has() string {
 	var out []string
 	for k := range w.things {
 		kind, rest, _ := strings.Cut(k, " ")
-		if kind == "sandbox" || kind == "bundle" {
+		if kind == "sandbox" || kind == "bundle" || kind == "names" {
 			rest = ""
 		}
 		out = append(out, strings.TrimSpace(kind+" "+rest))
@@ -154,7 +154,7 @@ func (w *world) Remove(_ context.Context, id string) error {
 type sandboxes struct{ w *world }
 
 func (s sandboxes) Path(id string) string { return "/run/x/" + id }
-func (s sandboxes) Create(_ context.Context, id string) error {
+func (s sandboxes) Create(_ context.Context, id, _ string) error {
 	return s.w.do("sandbox", "sandbox "+id, "")
 }
 
@@ -178,8 +178,20 @@ func (n networks) Allocate(_ context.Context, _ string, req model.NetworkRequest
 	return model.Attachment{Network: model.Network{ID: req.Network, Name: req.Network}, Addrs: []netip.Prefix{addr}}, nil
 }
 
-func (n networks) Release(_ context.Context, _, network string) error {
-	return n.w.do("release", "", "address "+network)
+func (n networks) Release(_ context.Context, ep model.Endpoint) error {
+	return n.w.do("release", "", "address "+ep.NetworkID)
+}
+
+func (n networks) Check(_ context.Context, req model.NetworkRequest) error {
+	return n.w.do("check "+req.Network, "", "")
+}
+
+func (n networks) Arrange(_ context.Context, c model.Container) ([]model.Endpoint, error) {
+	return c.Endpoints, n.w.do("arrange", "names "+c.ID[:3], "")
+}
+
+func (n networks) Dismiss(_ context.Context, c model.Container) error {
+	return n.w.do("dismiss", "", "names "+c.ID[:3])
 }
 
 func (n networks) Join(_ context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {

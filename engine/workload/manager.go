@@ -12,6 +12,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -42,23 +43,32 @@ type Runtime interface {
 type Sandboxes interface {
 	// Path is where the sandbox of a container is, made or not.
 	Path(containerID string) string
-	// Create makes the namespace; one that exists is kept.
-	Create(ctx context.Context, containerID string) error
+	// Create makes the namespace; one that exists is kept. With a path it
+	// shares the namespace there, with model.ModeHost the host's.
+	Create(ctx context.Context, containerID, shared string) error
 	// Remove deletes the namespace; one that does not exist is no error.
 	Remove(ctx context.Context, containerID string) error
 }
 
 // Networks gives sandboxes their legs on networks.
 type Networks interface {
-	// Allocate asks the swarm for addresses of a standalone container.
+	// Check refuses what a request for a network can't have, with all reasons.
+	Check(ctx context.Context, req model.NetworkRequest) error
+	// Allocate takes addresses for a standalone container.
 	Allocate(ctx context.Context, containerID string, req model.NetworkRequest) (model.Attachment, error)
 	// Release gives back what Allocate gave. Nothing allocated is no error.
-	Release(ctx context.Context, containerID, networkID string) error
+	Release(ctx context.Context, ep model.Endpoint) error
 	// Join plugs ep into its sandbox and announces it; the endpoint comes
 	// back completed. An endpoint that exists is adopted.
 	Join(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error)
 	// Leave withdraws and unplugs ep. One that is gone is no error.
 	Leave(ctx context.Context, ep model.Endpoint) error
+	// Arrange makes the whole of a sandbox's endpoints work together: its way
+	// out, its published ports, its names. It gives the endpoints with what
+	// was decided, and is called after every change of them.
+	Arrange(ctx context.Context, c model.Container) ([]model.Endpoint, error)
+	// Dismiss ends what Arrange began, but for the endpoints' own.
+	Dismiss(ctx context.Context, c model.Container) error
 }
 
 // Table keeps the container records over restarts.
@@ -163,6 +173,6 @@ func (m *Manager) publish(c model.Container, action string, extra map[string]str
 func (m *Manager) publishNetwork(ep model.Endpoint, action string) {
 	m.Publish(model.Event{
 		Type: "network", Action: action, ActorID: ep.NetworkID, Scope: model.ScopeLocal,
-		Attributes: map[string]string{"container": ep.ContainerID, "name": ep.NetworkName, "type": "overlay"},
+		Attributes: map[string]string{"container": ep.ContainerID, "name": ep.NetworkName, "type": cmp.Or(ep.Driver, "overlay")},
 	})
 }

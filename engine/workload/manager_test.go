@@ -21,7 +21,7 @@ func TestLifeOfAContainer(t *testing.T) {
 	m := w.manager(t)
 	id := started(t, m, spec("web", "a", "b"))
 
-	const running = "address a, address b, bundle, endpoint a, endpoint b, sandbox"
+	const running = "address a, address b, bundle, endpoint a, endpoint b, names, sandbox"
 	if got := w.has(); got != running {
 		t.Errorf("running container has %q, want %q", got, running)
 	}
@@ -55,7 +55,7 @@ func TestLifeOfAContainer(t *testing.T) {
 }
 
 func TestStartUndoesItself(t *testing.T) {
-	for _, call := range []string{"sandbox", "allocate a", "allocate b", "join a", "join b", "start"} {
+	for _, call := range []string{"sandbox", "allocate a", "allocate b", "join a", "join b", "arrange", "start"} {
 		t.Run(call, func(t *testing.T) {
 			w := newWorld()
 			m := w.manager(t)
@@ -222,7 +222,7 @@ func TestConnect(t *testing.T) {
 	if err := m.Disconnect(t.Context(), "web", "a", "a"); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.has(); got != "address b, bundle, endpoint b, sandbox" {
+	if got := w.has(); got != "address b, bundle, endpoint b, names, sandbox" {
 		t.Errorf("has %q", got)
 	}
 	if err := m.Connect(t.Context(), "web", model.NetworkRequest{Network: "c"}, "c"); err != nil {
@@ -238,7 +238,7 @@ func TestConnect(t *testing.T) {
 	if err := m.Start(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.has(); got != "address b, address c, bundle, endpoint b, endpoint c, sandbox" {
+	if got := w.has(); got != "address b, address c, bundle, endpoint b, endpoint c, names, sandbox" {
 		t.Errorf("after a restart has %q, want the connected networks", got)
 	}
 }
@@ -265,7 +265,7 @@ func TestTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, ok := m.Task("t1")
-	if !ok || c.Endpoints[0].ServiceName != "svc" || w.has() != "bundle, endpoint ov, sandbox" {
+	if !ok || c.Endpoints[0].ServiceName != "svc" || w.has() != "bundle, endpoint ov, names, sandbox" {
 		t.Fatalf("Task = %+v, %v, has %q: a task's address is the swarm's to release", c, ok, w.has())
 	}
 	if err := m.Connect(t.Context(), c.ID, model.NetworkRequest{Network: "x"}, "x"); !errdefs.IsPermissionDenied(err) {
@@ -304,7 +304,7 @@ func TestRestore(t *testing.T) {
 	if err := m.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.has(); got != "address a, bundle, bundle, endpoint a, sandbox" {
+	if got := w.has(); got != "address a, bundle, bundle, endpoint a, names, sandbox" {
 		t.Errorf("after the restart %q", got)
 	}
 	if c, err := m.Container(t.Context(), "kept"); err != nil || c.ID != kept || c.State != model.StateRunning || len(c.Endpoints) != 1 {
@@ -335,7 +335,7 @@ func TestStopStandalone(t *testing.T) {
 	if err := m.StopStandalone(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.has(); got != "bundle, bundle, bundle, bundle, endpoint ov, sandbox" {
+	if got := w.has(); got != "bundle, bundle, bundle, bundle, endpoint ov, names, sandbox" {
 		t.Errorf("left %q", got)
 	}
 }
@@ -344,11 +344,11 @@ func TestDisconnectAll(t *testing.T) {
 	w := newWorld()
 	m := w.manager(t)
 	started(t, m, spec("one", "a", "b"))
-	if err := m.DisconnectAll(t.Context()); err != nil {
+	if err := m.DisconnectAll(t.Context(), func(string) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	// The addresses are the swarm's, which is gone: nobody to give them back to.
-	if got := w.has(); got != "address a, address b, bundle, sandbox" {
+	if got := w.has(); got != "address a, address b, bundle, names, sandbox" {
 		t.Errorf("has %q", got)
 	}
 	if c, _ := m.Container(t.Context(), "one"); c.State != model.StateRunning || len(c.Endpoints) != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"weft/engine/fault"
@@ -53,7 +54,11 @@ func (m *Manager) gone(c *container) bool {
 // run does the work of Start with c.op held.
 func (m *Manager) run(ctx context.Context, c *container) (err error) {
 	rec := m.snapshot(c)
-	if err := m.Sandboxes.Create(ctx, rec.ID); err != nil {
+	shared, err := m.sharedSandbox(rec)
+	if err != nil {
+		return err
+	}
+	if err := m.Sandboxes.Create(ctx, rec.ID, shared); err != nil {
 		return err
 	}
 	started := false
@@ -63,6 +68,9 @@ func (m *Manager) run(ctx context.Context, c *container) (err error) {
 		}
 	}()
 	if err := m.plugAll(ctx, c); err != nil {
+		return fmt.Errorf("failed to set up container networking: %w", err)
+	}
+	if err := m.arrange(ctx, c); err != nil {
 		return fmt.Errorf("failed to set up container networking: %w", err)
 	}
 	pid, err := m.Runtime.Start(ctx, rec.ID)
@@ -80,6 +88,57 @@ func (m *Manager) run(ctx context.Context, c *container) (err error) {
 	return nil
 }
 
+// sharedSandbox gives the namespace a container is to have instead of one of
+// its own; empty when there is none.
+func (m *Manager) sharedSandbox(rec model.Container) (string, error) {
+	name, joins := strings.CutPrefix(rec.Spec.NetworkMode, model.ModeContainer)
+	switch {
+	case rec.Spec.NetworkMode == model.ModeHost:
+		return model.ModeHost, nil
+	case !joins:
+		return "", nil
+	}
+	other, err := m.find(name)
+	if err != nil {
+		return "", err
+	}
+	o := m.snapshot(other)
+	if o.State != model.StateRunning {
+		return "", fault.Conflict("cannot join network of a non running container: %s", o.ID)
+	}
+	return o.Sandbox, nil
+}
+
+// arrange lets the endpoints of c work together, and records what they became.
+func (m *Manager) arrange(ctx context.Context, c *container) error {
+	endpoints, err := m.Networks.Arrange(ctx, m.snapshot(c))
+	if err != nil {
+		return err
+	}
+	return m.update(c, func(r *model.Container) { r.Endpoints = endpoints })
+}
+
+// Rearrange does what an earlier engine did for the containers that run.
+func (m *Manager) Rearrange(ctx context.Context) error {
+	m.mu.Lock()
+	var running []*container
+	for _, c := range m.containers {
+		if c.rec.State == model.StateRunning {
+			running = append(running, c)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, c := range running {
+		c.op.Lock()
+		if m.snapshot(c).State == model.StateRunning {
+			errs = append(errs, m.arrange(ctx, c))
+		}
+		c.op.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
 // plugAll attaches the sandbox to the task's networks, or else to the
 // requested ones.
 func (m *Manager) plugAll(ctx context.Context, c *container) error {
@@ -88,15 +147,15 @@ func (m *Manager) plugAll(ctx context.Context, c *container) error {
 		m.mu.Lock()
 		atts := c.attachments
 		m.mu.Unlock()
-		for i, a := range atts {
-			if err := m.join(ctx, c, a, fmt.Sprintf("eth%d", i), nil); err != nil {
+		for _, a := range atts {
+			if err := m.join(ctx, c, a, model.NetworkRequest{}); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for i, req := range rec.Spec.Networks {
-		if err := m.plug(ctx, c, req, fmt.Sprintf("eth%d", i)); err != nil {
+	for _, req := range rec.Spec.Networks {
+		if err := m.plug(ctx, c, req); err != nil {
 			return err
 		}
 	}
@@ -104,29 +163,43 @@ func (m *Manager) plugAll(ctx context.Context, c *container) error {
 }
 
 // plug takes an address for a standalone container and joins with it.
-func (m *Manager) plug(ctx context.Context, c *container, req model.NetworkRequest, ifName string) error {
+func (m *Manager) plug(ctx context.Context, c *container, req model.NetworkRequest) error {
 	rec := m.snapshot(c)
 	a, err := m.Networks.Allocate(ctx, rec.ID, req)
 	if err != nil {
 		return err
 	}
-	if err := m.join(ctx, c, a, ifName, req.Aliases); err != nil {
-		return errors.Join(err, m.Networks.Release(context.WithoutCancel(ctx), rec.ID, a.Network.ID))
+	if err := m.join(ctx, c, a, req); err != nil {
+		return errors.Join(err, m.Networks.Release(context.WithoutCancel(ctx), endpointOf(rec, a)))
 	}
 	return nil
 }
 
+// endpointOf gives the endpoint of a container that an attachment leads to.
+func endpointOf(rec model.Container, a model.Attachment) model.Endpoint {
+	ep := model.Endpoint{
+		NetworkID: a.Network.ID, NetworkName: a.Network.Name, Driver: a.Network.Driver, ContainerID: rec.ID, Name: rec.Spec.Name,
+		Sandbox: rec.Sandbox, Aliases: a.Aliases, VIP: a.VIP,
+	}
+	for _, addr := range a.Addrs {
+		if addr.Addr().Is4() {
+			ep.Addr, ep.MAC = addr, model.MACFromAddr(addr.Addr())
+		} else {
+			ep.AddrV6 = addr
+		}
+	}
+	return ep
+}
+
 // join records the endpoint, plugs it in and records what it became.
-func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, ifName string, aliases []string) error {
+func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, req model.NetworkRequest) error {
 	rec := m.snapshot(c)
 	if len(a.Addrs) == 0 {
 		return fault.Internal("network %s gave container %s no address", a.Network.Name, rec.Spec.Name)
 	}
-	ep := model.Endpoint{
-		ID: newID(), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: rec.ID, Name: rec.Spec.Name,
-		Addr: a.Addrs[0], MAC: model.MACFromAddr(a.Addrs[0].Addr()), IfName: ifName, Sandbox: rec.Sandbox,
-		Aliases: a.Aliases, TaskAliases: append([]string{rec.ID[:12]}, aliases...), VIP: a.VIP,
-	}
+	ep := endpointOf(rec, a)
+	ep.ID, ep.IfName, ep.GwPriority = newID(), freeIfName(rec), req.GwPriority
+	ep.TaskAliases = append([]string{rec.ID[:12]}, req.Aliases...)
 	if s := rec.Spec.Service; s != nil {
 		ep.ServiceID, ep.ServiceName = s.ServiceID, s.ServiceName
 	}
@@ -164,7 +237,7 @@ func (m *Manager) dropEndpoint(c *container, id string) error {
 // after an error: what could not be undone stays in the record.
 func (m *Manager) teardown(ctx context.Context, c *container) error {
 	rec := m.snapshot(c)
-	var errs []error
+	errs := []error{m.Networks.Dismiss(ctx, rec)}
 	for _, ep := range rec.Endpoints {
 		errs = append(errs, m.unplug(ctx, c, ep))
 	}
@@ -177,7 +250,7 @@ func (m *Manager) unplug(ctx context.Context, c *container, ep model.Endpoint) e
 		return err
 	}
 	if ep.ServiceID == "" {
-		if err := m.Networks.Release(ctx, ep.ContainerID, ep.NetworkID); err != nil {
+		if err := m.Networks.Release(ctx, ep); err != nil {
 			m.Log.WarnContext(ctx, "address not released", "container_id", ep.ContainerID, "network_id", ep.NetworkID, "err", err)
 		}
 	}
