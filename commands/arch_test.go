@@ -48,6 +48,8 @@ func layers() []layer {
 		{"engine/peer", with("engine/kernel", "engine/nft")},
 		{"engine/esp", with("engine/kernel", "engine/nft")},
 		{"engine/bridge", with("engine/kernel", "engine/link", "engine/nft")},
+		{"engine/dns", with("engine/kernel", "engine/nft")},
+		{"engine/vip", with("engine/kernel", "engine/nft")},
 		{"engine/localnet", with("engine/ipam")},
 		{"engine/mesh", with("engine/kernel", "engine/nft")},
 		{"engine/overlay", with("engine/kernel", "engine/link", "engine/peer")},

@@ -24,12 +24,12 @@ func (a allocator) Arrange(ctx context.Context, c model.Container) ([]model.Endp
 			}
 		}
 	}
-	return c.Endpoints, a.e.setNames(ctx, c)
+	return c.Endpoints, a.e.setNames(c)
 }
 
 // Dismiss ends what Arrange began in the engine itself.
-func (a allocator) Dismiss(ctx context.Context, c model.Container) error {
-	return a.e.clearNames(ctx, c)
+func (a allocator) Dismiss(_ context.Context, c model.Container) error {
+	return a.e.directory.leave(c.ID)
 }
 
 // wayOut gives the rank of the endpoint that leads out of a sandbox: among

@@ -49,6 +49,7 @@ type Engine struct {
 	workload   *workload.Manager
 	bridges    *bridge.Driver
 	local      *localnet.Registry
+	directory  *directory
 	networks   *networks
 	ingress    *ingress
 	control    *control.Node
@@ -136,7 +137,10 @@ func (e *Engine) openStore(context.Context) error {
 		return err
 	}
 	e.id, e.created = who.ID, who.Created
-	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")})
+	e.directory = newDirectory(e.cfg.Log)
+	e.onUndo(e.directory.close)
+	e.background.Go(func() { e.directory.run(e.life) })
+	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")}, e.directory)
 	e.ingress, err = newIngress(e.networks, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"weft/engine/dns"
 	"weft/engine/localnet"
 	"weft/engine/model"
 	"weft/engine/runtime"
@@ -14,14 +15,65 @@ import (
 // hostGateway is Docker's word for the host's address in --add-host.
 const hostGateway = "host-gateway"
 
-// setNames writes what a container resolves names with: /etc/hosts and
-// /etc/resolv.conf.
-func (e *Engine) setNames(_ context.Context, c model.Container) error {
+// setNames gives a container what it resolves names with: /etc/hosts,
+// /etc/resolv.conf and the resolver in its sandbox.
+func (e *Engine) setNames(c model.Container) error {
+	if err := e.directory.enter(e.place(c)); err != nil {
+		return err
+	}
 	return e.runtime.SetNames(c.ID, e.hosts(c), e.resolve(c))
 }
 
-// clearNames ends what setNames began.
-func (e *Engine) clearNames(context.Context, model.Container) error { return nil }
+// place describes a container to the directory.
+func (e *Engine) place(c model.Container) place {
+	p := place{containerID: c.ID, sandbox: c.Sandbox, records: map[string]model.Record{}}
+	if e.sharer(c).ID != c.ID || c.Spec.NetworkMode == model.ModeHost {
+		return p
+	}
+	leadsOut, wayOut := false, false
+	for _, ep := range c.Endpoints {
+		nw, local := e.local.Network(ep.NetworkID)
+		if !local {
+			nw, _ = e.networks.known(ep.NetworkID)
+		}
+		leadsOut = leadsOut || !nw.Internal
+		wayOut = wayOut || (local && !nw.Internal)
+		if local && localnet.Predefined(nw.Name) {
+			continue
+		}
+		p.networks = append(p.networks, nw)
+		if local {
+			p.records[nw.ID] = model.Record{
+				EndpointID: ep.ID, Name: c.Spec.Name, Addr: ep.Addr.Addr(), AddrV6: ep.AddrV6.Addr(), TaskAliases: ep.TaskAliases,
+			}
+		}
+	}
+	if len(p.networks) == 0 && len(c.Endpoints) > 0 && slices.Contains(e.resolve(c).Servers, dns.Addr()) {
+		// The default bridge, on a host whose own servers no container reaches.
+		p.networks = append(p.networks, model.Network{ID: "no names"})
+	}
+	if leadsOut {
+		p.upstreams = e.upstreams(c, wayOut)
+	}
+	return p
+}
+
+// upstreams gives the servers a container's questions are forwarded to: its
+// own, asked from where they can be reached, or the host's, asked from there.
+func (e *Engine) upstreams(c model.Container, wayOut bool) []upstream {
+	var out []upstream
+	for _, a := range c.Spec.Naming.Servers {
+		near := slices.ContainsFunc(c.Endpoints, func(ep model.Endpoint) bool { return ep.Addr.Contains(a) || ep.AddrV6.Contains(a) })
+		out = append(out, upstream{a, wayOut || near})
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, a := range readResolv().Servers {
+		out = append(out, upstream{addr: a})
+	}
+	return out
+}
 
 // hosts gives the entries of /etc/hosts: the container's own name at each of
 // its addresses, then those it was given.
@@ -79,10 +131,6 @@ func (e *Engine) hostAddr() netip.Addr {
 	return nw.Subnets[0].Gateway
 }
 
-// embeddedResolver is where a container asks for names on networks of its own
-// choice, as in Docker.
-func embeddedResolver() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 11}) }
-
 // resolve gives what /etc/resolv.conf says: the embedded resolver where there
 // are names to resolve, else the host's servers as far as the container
 // reaches them.
@@ -103,7 +151,7 @@ func (e *Engine) resolve(c model.Container) runtime.Resolve {
 	}
 	out.Servers = slices.DeleteFunc(slices.Clone(out.Servers), netip.Addr.IsLoopback)
 	if e.discovers(own) || len(out.Servers) == 0 && len(own.Endpoints) > 0 {
-		out.Servers = []netip.Addr{embeddedResolver()}
+		out.Servers = []netip.Addr{dns.Addr()}
 		if !slices.ContainsFunc(out.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
 			out.Options = append(slices.Clone(out.Options), "ndots:0")
 		}

@@ -20,8 +20,9 @@ import (
 // The gossip starts later than the overlay (its keys come from the swarm), and
 // may be replaced; endpoints joined meanwhile are published when it comes.
 type networks struct {
-	log   *slog.Logger
-	table networkTable
+	log       *slog.Logger
+	table     networkTable
+	directory *directory // gets the records
 
 	mu     sync.Mutex // guards the following
 	driver *overlay.Driver
@@ -45,8 +46,8 @@ type activeNetwork struct {
 	endpoints map[string]model.Endpoint
 }
 
-func newNetworks(log *slog.Logger, table networkTable) *networks {
-	return &networks{log: log, table: table, active: map[string]*activeNetwork{}}
+func newNetworks(log *slog.Logger, table networkTable, d *directory) *networks {
+	return &networks{log: log, table: table, directory: d, active: map[string]*activeNetwork{}}
 }
 
 // attach gives the networks a kernel driver: the node is part of a swarm.
@@ -71,6 +72,18 @@ func (n *networks) get(nw model.Network) *activeNetwork {
 		n.active[nw.ID] = a
 	}
 	return a
+}
+
+// known gives a network that is or was present.
+func (n *networks) known(id string) (model.Network, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if a := n.active[id]; a != nil {
+		return a.nw, true
+	}
+	all, err := n.table.List() // what an earlier engine had, before it is adopted
+	nw, ok := all[id]
+	return nw, ok && err == nil
 }
 
 // join makes the network present, plugs ep in and announces it.
@@ -121,7 +134,7 @@ func (n *networks) bringUp(ctx context.Context, a *activeNetwork, d *overlay.Dri
 
 // handler feeds what the gossip says into the kernel.
 func (n *networks) handler() gossip.Handler {
-	return gossip.Handler{Peers: func(networkID string, changes []model.PeerChange, full bool) {
+	return gossip.Handler{Records: n.directory.apply, Peers: func(networkID string, changes []model.PeerChange, full bool) {
 		d, _, _ := n.parts()
 		if d == nil {
 			return

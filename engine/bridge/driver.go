@@ -19,12 +19,14 @@ import (
 type Driver struct {
 	log   *slog.Logger
 	host  *kernel.Namespace
+	table *nft.Conn
 	claim net.Listener // see claimNamespace
 
 	mu       sync.Mutex // guards networks
 	networks map[string]*network
 
-	rules sync.Mutex // held while the table is written
+	rules   sync.Mutex // held while the table is written; guards written
+	written bool       // the table, by this driver
 }
 
 // network is a network's bridge and who is on it.
@@ -55,7 +57,11 @@ func New(log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	return &Driver{log: log, host: host, claim: claim, networks: map[string]*network{}}, nil
+	table, err := nft.Open(host)
+	if err != nil {
+		return nil, errors.Join(err, claim.Close(), host.Close())
+	}
+	return &Driver{log: log, host: host, table: table, claim: claim, networks: map[string]*network{}}, nil
 }
 
 // claimNamespace holds a name in the namespace's own space of socket names,
@@ -83,7 +89,7 @@ func (d *Driver) Close() error {
 		}
 	}
 	d.networks = map[string]*network{}
-	return errors.Join(append(errs, d.claim.Close(), d.host.Close())...)
+	return errors.Join(append(errs, d.claim.Close(), d.table.Close(), d.host.Close())...)
 }
 
 // get gives the network of that ID, made where it is missing.
@@ -201,7 +207,7 @@ func (d *Driver) Sweep(ctx context.Context, networks []model.Network, endpoints 
 		}
 	}
 	if len(keep) == 0 {
-		errs = append(errs, nft.Delete(d.host, tableName))
+		errs = append(errs, d.deleteTable())
 	}
 	return errors.Join(errs...)
 }

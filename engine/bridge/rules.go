@@ -89,10 +89,24 @@ func (d *Driver) writeRules(changed *network) error {
 	}
 	d.mu.Unlock()
 	if len(sets) == 0 {
-		return nft.Delete(d.host, tableName)
+		d.written = false
+		return d.table.Delete(tableName)
 	}
 	slices.SortFunc(sets, func(a, b ruleSet) int { return strings.Compare(a.bridge, b.bridge) })
-	return nft.Replace(d.host, table(sets))
+	write := d.table.Replace
+	if d.written {
+		write = d.table.Refill
+	}
+	err := write(table(sets))
+	d.written = err == nil
+	return err
+}
+
+func (d *Driver) deleteTable() error {
+	d.rules.Lock()
+	defer d.rules.Unlock()
+	d.written = false
+	return d.table.Delete(tableName)
 }
 
 // describe gives what the table is to say of n; nil when it is not there.

@@ -83,8 +83,7 @@ func (n *Node) Service(ctx context.Context, idOrName string, insertDefaults bool
 func (n *Node) CreateService(ctx context.Context, spec swarm.ServiceSpec) (swarm.ServiceCreateResponse, error) {
 	var out swarm.ServiceCreateResponse
 	err := n.ask(ctx, func(ctx context.Context, c api.ControlClient) error {
-		warnings, err := endpointPolicy(&spec, nil)
-		if err != nil {
+		if err := endpointPolicy(&spec, nil); err != nil {
 			return err
 		}
 		conv, err := n.serviceSpec(ctx, c, &spec)
@@ -95,7 +94,7 @@ func (n *Node) CreateService(ctx context.Context, spec swarm.ServiceSpec) (swarm
 		if err != nil {
 			return err
 		}
-		out = swarm.ServiceCreateResponse{ID: r.Service.ID, Warnings: warnings}
+		out = swarm.ServiceCreateResponse{ID: r.Service.ID}
 		return nil
 	})
 	return out, err
@@ -118,8 +117,7 @@ func (n *Node) UpdateService(ctx context.Context, idOrName string, version uint6
 		if err != nil {
 			return err
 		}
-		warnings, err := endpointPolicy(&spec, before.Spec.EndpointSpec)
-		if err != nil {
+		if err := endpointPolicy(&spec, before.Spec.EndpointSpec); err != nil {
 			return err
 		}
 		conv, err := n.serviceSpec(ctx, c, &spec)
@@ -132,7 +130,6 @@ func (n *Node) UpdateService(ctx context.Context, idOrName string, version uint6
 		_, err = c.UpdateService(ctx, &api.UpdateServiceRequest{
 			ServiceID: current.ID, Spec: conv, ServiceVersion: &api.Version{Index: version}, Rollback: rollback,
 		})
-		out.Warnings = warnings
 		return err
 	})
 	return out, err

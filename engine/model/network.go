@@ -183,6 +183,7 @@ type Record struct {
 	ServiceID   string
 	VIP         netip.Addr
 	Addr        netip.Addr
+	AddrV6      netip.Addr // where it does not derive from Addr
 	Aliases     []string
 	TaskAliases []string
 	Disabled    bool // the service does not send it traffic any more

@@ -2,8 +2,10 @@ package nft
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -32,10 +34,10 @@ func OutNotBy(device string) Rule { return name(expr.MetaKeyOIFNAME, expr.CmpOpN
 func name(key expr.MetaKey, op expr.CmpOp, device string) Rule {
 	padded := make([]byte, unix.IFNAMSIZ)
 	copy(padded, device)
-	return Rule{
+	return of(
 		&expr.Meta{Key: key, Register: regAddr},
 		&expr.Cmp{Op: op, Register: regAddr, Data: padded},
-	}
+	)
 }
 
 // From matches a source within p.
@@ -60,18 +62,19 @@ func within(p netip.Prefix, v4, v6 uint32) Rule {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
 	size := uint32(len(addr)) //nolint:gosec // 4 or 16
-	return append(Family(p.Addr()),
+	return When(Family(p.Addr()), of(
 		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
 		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: size, Mask: mask, Xor: make([]byte, len(addr))},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: addr})
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: addr},
+	))
 }
 
 // Family matches packets of an address's family.
 func Family(a netip.Addr) Rule {
-	return Rule{
+	return of(
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: regAddr},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: []byte{family(a)}},
-	}
+	)
 }
 
 func family(a netip.Addr) byte {
@@ -84,27 +87,28 @@ func family(a netip.Addr) byte {
 // Transport matches packets of a protocol to a port of it. proto is one of
 // IPPROTO_TCP, IPPROTO_UDP and IPPROTO_SCTP, which have the port in one place.
 func Transport(proto byte, port uint16) Rule {
-	return append(Protocol(proto),
+	return When(Protocol(proto), of(
 		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: bigEndian(port)})
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: bigEndian(port)},
+	))
 }
 
 // Protocol matches packets of a protocol above IP.
 func Protocol(proto byte) Rule {
-	return Rule{
+	return of(
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: regAddr},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: []byte{proto}},
-	}
+	)
 }
 
 func bigEndian(port uint16) []byte { return binary.BigEndian.AppendUint16(nil, port) }
 
 // ToThisHost matches a destination that is an address of this namespace.
 func ToThisHost() Rule {
-	return Rule{
+	return of(
 		&expr.Fib{Register: regAddr, ResultADDRTYPE: true, FlagDADDR: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
-	}
+	)
 }
 
 // Bits of a conntrack state (linux/netfilter/nf_conntrack_common.h).
@@ -122,36 +126,75 @@ func Answers() Rule { return bits(expr.CtKeySTATE, ctEstablished|ctRelated) }
 func Redirected() Rule { return bits(expr.CtKeySTATUS, ctStatusDNAT) }
 
 func bits(key expr.CtKey, mask uint32) Rule {
-	return Rule{
+	return of(
 		&expr.Ct{Key: key, Register: regAddr},
 		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: make([]byte, 4)},
-	}
+	)
 }
 
 // Accept ends the chain in favor of the packet.
-func Accept() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictAccept}} }
+func Accept() Rule { return of(&expr.Verdict{Kind: expr.VerdictAccept}) }
 
 // Drop ends the packet.
-func Drop() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictDrop}} }
+func Drop() Rule { return of(&expr.Verdict{Kind: expr.VerdictDrop}) }
 
 // Return goes back to the chain a jump came from.
-func Return() Rule { return Rule{&expr.Verdict{Kind: expr.VerdictReturn}} }
+func Return() Rule { return of(&expr.Verdict{Kind: expr.VerdictReturn}) }
 
 // Jump goes on in another chain.
-func Jump(chain string) Rule { return Rule{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}} }
+func Jump(chain string) Rule { return of(&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}) }
 
 // Masquerade gives a flow the address of the device it leaves by as its source.
-func Masquerade() Rule { return Rule{&expr.Masq{}} }
+func Masquerade() Rule { return of(&expr.Masq{}) }
 
 // Redirect sends a flow to another address and port.
 func Redirect(to netip.AddrPort) Rule {
-	return Rule{
+	return of(
 		&expr.Immediate{Register: regAddr, Data: to.Addr().AsSlice()},
 		&expr.Immediate{Register: regPort, Data: bigEndian(to.Port())},
 		&expr.NAT{
 			Type: expr.NATTypeDestNAT, Family: uint32(family(to.Addr())),
 			RegAddrMin: regAddr, RegProtoMin: regPort, Specified: true,
 		},
+	)
+}
+
+// Refuse ends the packet and tells its sender that the host is out of reach.
+func Refuse() Rule {
+	return of(&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_HOST_UNREACH})
+}
+
+// Spread sends flows to the addresses, one or more of one family, in turn; the
+// port stays as it is.
+func Spread(to []netip.Addr) Rule {
+	return Rule{func(w *writer) []expr.Any {
+		set := w.slots(to)
+		return []expr.Any{
+			&expr.Numgen{Register: regAddr, Modulus: uint32(len(to)), Type: unix.NFT_NG_INCREMENTAL}, //nolint:gosec // a number of tasks
+			&expr.Lookup{SourceRegister: regAddr, DestRegister: regAddr, IsDestRegSet: true, SetName: set.Name, SetID: set.ID},
+			&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(family(to[0])), RegAddrMin: regAddr},
+		}
+	}}
+}
+
+// slots adds a map from 0, 1, ... to the addresses.
+func (w *writer) slots(to []netip.Addr) *nftables.Set {
+	w.sets++
+	set := &nftables.Set{
+		Table: w.table, ID: w.sets, Name: fmt.Sprintf("__map%d", w.sets), Anonymous: true, Constant: true, IsMap: true,
+		KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr,
 	}
+	set.KeyType.Bytes = 4
+	if to[0].Is6() {
+		set.DataType = nftables.TypeIP6Addr
+	}
+	elements := make([]nftables.SetElement, len(to))
+	for i, a := range to {
+		elements[i] = nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i)), Val: a.AsSlice()} //nolint:gosec // a number of tasks
+	}
+	if err := w.conn.AddSet(set, elements); err != nil && w.err == nil {
+		w.err = err
+	}
+	return set
 }

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
@@ -65,52 +67,110 @@ type Chain struct {
 }
 
 // Rule is a sequence of matches and the verdict at its end.
-type Rule []expr.Any
+type Rule []expression
+
+// expression is one step of a rule. Most are the kernel's own; the others need
+// a set beside the rule.
+type expression func(*writer) []expr.Any
 
 // When makes a rule of matches and, last, a verdict.
 func When(parts ...Rule) Rule { return slices.Concat(parts...) }
 
-// Replace puts t in the place of the table of that name in ns, if there is one.
-func Replace(ns *kernel.Namespace, t Table) error {
-	c, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
+// of makes a rule of the kernel's expressions.
+func of(list ...expr.Any) Rule {
+	return Rule{func(*writer) []expr.Any { return list }}
+}
+
+// writer adds to a table. The first error stays.
+type writer struct {
+	conn   *nftables.Conn
+	table  *nftables.Table
+	refill bool
+	sets   uint32
+	err    error
+}
+
+// bufferSize holds the messages of a large table and the kernel's answers to
+// them, in bytes.
+const bufferSize = 16 << 20
+
+// Conn writes the tables of one namespace. Keep it where more is to come: the
+// kernel lets a connection go only after it has done away with what was
+// replaced over it, which takes some 15 ms. It is safe for concurrent use.
+type Conn struct {
+	ns *kernel.Namespace
+
+	mu   sync.Mutex // held while a table is written
+	conn *nftables.Conn
+}
+
+// Open gives a connection to the nftables of ns, which has to outlive it.
+func Open(ns *kernel.Namespace) (*Conn, error) {
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(ns.Fd()), nftables.WithSockOptions(func(s *netlink.Conn) error {
+		// The kernel gives what it allows; small tables fit in the least.
+		return errors.Join(s.SetWriteBuffer(bufferSize), s.SetReadBuffer(bufferSize))
+	}))
 	if err != nil {
-		return fmt.Errorf("open nftables in %s: %w", ns.Path(), err)
+		return nil, fmt.Errorf("open nftables in %s: %w", ns.Path(), err)
 	}
-	table := &nftables.Table{Name: t.Name, Family: nftables.TableFamilyINet}
-	// Adding first makes the deletion succeed where there is none.
-	c.AddTable(table)
-	c.DelTable(table)
-	c.AddTable(table)
+	return &Conn{ns: ns, conn: c}, nil
+}
+
+// Close ends the connection; the tables stay.
+func (c *Conn) Close() error { return c.conn.CloseLasting() }
+
+// Replace puts t in the place of the table of that name, if there is one.
+func (c *Conn) Replace(t Table) error { return c.write(t, true) }
+
+// Refill gives the chains of a table that Replace has written other rules. The
+// hooks stay as they are.
+func (c *Conn) Refill(t Table) error { return c.write(t, false) }
+
+func (c *Conn) write(t Table, whole bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := &writer{conn: c.conn, table: &nftables.Table{Name: t.Name, Family: nftables.TableFamilyINet}, refill: !whole}
+	w.conn.AddTable(w.table)
+	if whole {
+		// Adding first makes the deletion succeed where there is none.
+		w.conn.DelTable(w.table)
+		w.conn.AddTable(w.table)
+	}
 	for _, ch := range t.Chains {
-		add(c, table, ch)
+		w.chain(ch)
 	}
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("write nftables table %s in %s: %w", t.Name, ns.Path(), err)
+	if err := errors.Join(w.err, w.conn.Flush()); err != nil {
+		return fmt.Errorf("write nftables table %s in %s: %w", t.Name, c.ns.Path(), err)
 	}
 	return nil
 }
 
-func add(c *nftables.Conn, table *nftables.Table, ch Chain) {
-	chain := &nftables.Chain{Name: ch.Name, Table: table}
+// Delete removes the table of that name; there being none is fine.
+func (c *Conn) Delete(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn.DelTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
+	if err := c.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("delete nftables table %s in %s: %w", name, c.ns.Path(), err)
+	}
+	return nil
+}
+
+func (w *writer) chain(ch Chain) {
+	chain := &nftables.Chain{Name: ch.Name, Table: w.table}
 	if ch.Kind != "" {
 		hook, priority := nftables.ChainHook(ch.Hook), nftables.ChainPriority(ch.Priority)
 		chain.Type, chain.Hooknum, chain.Priority = nftables.ChainType(ch.Kind), &hook, &priority
 	}
-	c.AddChain(chain)
+	w.conn.AddChain(chain)
+	if w.refill {
+		w.conn.FlushChain(chain)
+	}
 	for _, r := range ch.Rules {
-		c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: r})
+		var list []expr.Any
+		for _, e := range r {
+			list = append(list, e(w)...)
+		}
+		w.conn.AddRule(&nftables.Rule{Table: w.table, Chain: chain, Exprs: list})
 	}
-}
-
-// Delete removes the table of that name from ns; there being none is fine.
-func Delete(ns *kernel.Namespace, name string) error {
-	c, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
-	if err != nil {
-		return fmt.Errorf("open nftables in %s: %w", ns.Path(), err)
-	}
-	c.DelTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("delete nftables table %s in %s: %w", name, ns.Path(), err)
-	}
-	return nil
 }

@@ -147,7 +147,7 @@ func (m *Manager) freeNameLocked() string {
 }
 
 // Rename gives a container another name.
-func (m *Manager) Rename(_ context.Context, name, newName string) error {
+func (m *Manager) Rename(ctx context.Context, name, newName string) error {
 	c, err := m.find(name)
 	if err != nil {
 		return err
@@ -162,5 +162,10 @@ func (m *Manager) Rename(_ context.Context, name, newName string) error {
 			"You have to remove (or rename) that container to be able to reuse that name.", "/"+newName, by.rec.ID)
 	}
 	m.mu.Unlock()
-	return m.update(c, func(r *model.Container) { r.Spec.Name = newName })
+	c.op.Lock()
+	defer c.op.Unlock()
+	if err := m.update(c, func(r *model.Container) { r.Spec.Name = newName }); err != nil || m.snapshot(c).State != model.StateRunning {
+		return err
+	}
+	return m.arrange(ctx, c)
 }

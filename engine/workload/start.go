@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -200,6 +201,9 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, re
 	ep := endpointOf(rec, a)
 	ep.ID, ep.IfName, ep.GwPriority = newID(), freeIfName(rec), req.GwPriority
 	ep.TaskAliases = append([]string{rec.ID[:12]}, req.Aliases...)
+	if h := rec.Spec.Process.Hostname; !slices.Contains(ep.TaskAliases, h) && rec.Spec.Service == nil {
+		ep.TaskAliases = append(ep.TaskAliases, h)
+	}
 	if s := rec.Spec.Service; s != nil {
 		ep.ServiceID, ep.ServiceName = s.ServiceID, s.ServiceName
 	}

@@ -1,0 +1,319 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"weft/engine/dns"
+	"weft/engine/gossip"
+	"weft/engine/kernel"
+	"weft/engine/model"
+	"weft/engine/nft"
+	"weft/engine/vip"
+)
+
+// directory knows who answers to which name on the networks of this node, and
+// serves it to the sandboxes on them: a resolver and the services' virtual IPs
+// in each.
+type directory struct {
+	log *slog.Logger
+
+	mu        sync.Mutex // guards the following
+	networks  map[string]model.Network
+	records   map[string]map[string]model.Record // by network and endpoint
+	zones     map[string]*dns.Zone               // made when asked for, dropped when records change
+	sandboxes map[string]*resident               // by container
+
+	changed chan struct{} // has room for one: networks in dirty
+	dirty   map[string]bool
+}
+
+// resident is a sandbox and what it is served with. It answers dns.View.
+type resident struct {
+	dir      *directory
+	ns       *kernel.Namespace
+	rules    *nft.Conn
+	resolver *dns.Resolver
+
+	mu        sync.Mutex // held while virtual IPs are written; guards known
+	known     bool       // their table was written before
+	networks  []string   // guarded by directory.mu, as the following
+	upstreams []dns.Upstream
+}
+
+func newDirectory(log *slog.Logger) *directory {
+	return &directory{
+		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{},
+		zones: map[string]*dns.Zone{}, sandboxes: map[string]*resident{},
+		changed: make(chan struct{}, 1), dirty: map[string]bool{},
+	}
+}
+
+// run brings the virtual IPs of sandboxes up to date with the records until
+// ctx ends.
+func (d *directory) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.changed:
+		}
+		d.mu.Lock()
+		var affected []*resident
+		for _, s := range d.sandboxes {
+			if slices.ContainsFunc(s.networks, func(id string) bool { return d.dirty[id] }) {
+				affected = append(affected, s)
+			}
+		}
+		clear(d.dirty)
+		d.mu.Unlock()
+		for _, s := range affected {
+			if err := s.balance(); err != nil {
+				d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
+			}
+		}
+	}
+}
+
+// apply takes changes of a swarm network's records; whole says that they are
+// all there are.
+func (d *directory) apply(networkID string, changes []gossip.RecordChange, whole bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if whole || d.records[networkID] == nil {
+		d.records[networkID] = map[string]model.Record{}
+	}
+	for _, c := range changes {
+		if c.Delete {
+			delete(d.records[networkID], c.Record.EndpointID)
+		} else {
+			d.records[networkID][c.Record.EndpointID] = c.Record
+		}
+	}
+	d.touch(networkID)
+}
+
+// touch notes that the records of a network have changed. d.mu is held.
+func (d *directory) touch(networkID string) {
+	delete(d.zones, networkID)
+	d.dirty[networkID] = true
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// place is what the directory is told of a container.
+type place struct {
+	containerID, sandbox string
+	networks             []model.Network // where it finds others by name
+	records              map[string]model.Record
+	upstreams            []upstream
+}
+
+// upstream is a server to forward to, asked from within the container or from
+// the host.
+type upstream struct {
+	addr   netip.Addr
+	inside bool
+}
+
+// enter serves a container's sandbox, or what has changed of it.
+func (d *directory) enter(p place) error {
+	if len(p.networks) == 0 {
+		return d.leave(p.containerID)
+	}
+	s, err := d.resident(p)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	s.networks = nil
+	for _, nw := range p.networks {
+		s.networks = append(s.networks, nw.ID)
+		d.networks[nw.ID] = nw
+	}
+	s.upstreams = nil
+	for _, u := range p.upstreams {
+		dial := new(net.Dialer).DialContext
+		if u.inside {
+			dial = s.dial
+		}
+		s.upstreams = append(s.upstreams, dns.Upstream{Addr: netip.AddrPortFrom(u.addr, dnsPort), Dial: dial})
+	}
+	d.forget(p.containerID)
+	for networkID, r := range p.records {
+		if d.records[networkID] == nil {
+			d.records[networkID] = map[string]model.Record{}
+		}
+		d.records[networkID][localRecord(p.containerID, networkID)] = r
+		d.touch(networkID)
+	}
+	d.mu.Unlock()
+	return s.balance()
+}
+
+const dnsPort = 53
+
+// localRecord is the key of a container's record on a network of this node.
+func localRecord(containerID, networkID string) string { return containerID + " " + networkID }
+
+// resident gives the sandbox of a container, served from now on.
+func (d *directory) resident(p place) (*resident, error) {
+	d.mu.Lock()
+	s := d.sandboxes[p.containerID]
+	d.mu.Unlock()
+	if s != nil { // a container's own operations come one after the other
+		return s, nil
+	}
+	ns, err := kernel.Open(p.sandbox)
+	if err != nil {
+		return nil, err
+	}
+	s = &resident{dir: d, ns: ns}
+	if s.rules, err = nft.Open(ns); err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	if s.resolver, err = dns.Start(ns, s.rules, s, d.log); err != nil {
+		return nil, errors.Join(err, s.rules.Close(), ns.Close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sandboxes[p.containerID] = s
+	return s, nil
+}
+
+// forget drops the records of a container on networks of this node. d.mu is
+// held.
+func (d *directory) forget(containerID string) {
+	for networkID, rows := range d.records {
+		if key := localRecord(containerID, networkID); rows[key].EndpointID != "" {
+			delete(rows, key)
+			d.touch(networkID)
+		}
+	}
+}
+
+// leave ends what a container's sandbox is served with.
+func (d *directory) leave(containerID string) error {
+	d.mu.Lock()
+	s := d.sandboxes[containerID]
+	delete(d.sandboxes, containerID)
+	d.forget(containerID)
+	d.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.close()
+}
+
+// close leaves the tables of virtual IPs where they are: the sandbox goes, or
+// another engine takes over.
+func (s *resident) close() error {
+	err := s.resolver.Close()
+	s.mu.Lock() // after the last write
+	defer s.mu.Unlock()
+	return errors.Join(err, s.rules.Close(), s.ns.Close())
+}
+
+// close ends all service. Sandboxes keep their virtual IPs.
+func (d *directory) close() error {
+	d.mu.Lock()
+	ids := slices.Collect(maps.Keys(d.sandboxes))
+	d.mu.Unlock()
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, d.leave(id))
+	}
+	return errors.Join(errs...)
+}
+
+// Zones answers dns.View.
+func (s *resident) Zones() []*dns.Zone {
+	d := s.dir
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]*dns.Zone, 0, len(s.networks))
+	for _, id := range s.networks {
+		z := d.zones[id]
+		if z == nil {
+			z = dns.NewZone(d.networks[id], slices.Collect(maps.Values(d.records[id])))
+			d.zones[id] = z
+		}
+		out = append(out, z)
+	}
+	return out
+}
+
+// Upstreams answers dns.View.
+func (s *resident) Upstreams() []dns.Upstream {
+	s.dir.mu.Lock()
+	defer s.dir.mu.Unlock()
+	return s.upstreams
+}
+
+// dial connects from within the sandbox.
+func (s *resident) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	err = kernel.Do(s.ns, func() (err error) {
+		c, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return c, err
+}
+
+// balance writes the virtual IPs of the services on the sandbox's networks.
+func (s *resident) balance() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir.mu.Lock()
+	gone := !slices.Contains(slices.Collect(maps.Values(s.dir.sandboxes)), s)
+	var services []vip.Service
+	for _, id := range s.networks {
+		services = append(services, virtualIPs(s.dir.networks[id], s.dir.records[id])...)
+	}
+	s.dir.mu.Unlock()
+	if gone || (len(services) == 0 && !s.known) {
+		return nil
+	}
+	err := vip.Set(s.rules, services, s.known)
+	s.known = err == nil && len(services) > 0
+	return err
+}
+
+// virtualIPs gives the services of a network that have one, with the tasks
+// that take new flows, in a fixed order.
+func virtualIPs(nw model.Network, records map[string]model.Record) []vip.Service {
+	tasks := map[netip.Addr][]netip.Addr{}
+	for _, r := range records {
+		if !r.VIP.IsValid() {
+			continue
+		}
+		list := tasks[r.VIP]
+		if !r.Disabled && r.Addr.IsValid() {
+			list = append(list, r.Addr)
+		}
+		tasks[r.VIP] = list
+	}
+	var out []vip.Service
+	for _, addr := range slices.SortedFunc(maps.Keys(tasks), netip.Addr.Compare) {
+		s := vip.Service{VIP: addr, Tasks: slices.SortedFunc(slices.Values(tasks[addr]), netip.Addr.Compare)}
+		out = append(out, s)
+		seg, ok := nw.Segment(addr)
+		if v6 := seg.AddrV6(addr); ok && v6.IsValid() {
+			six := vip.Service{VIP: v6.Addr()}
+			for _, t := range s.Tasks {
+				if a, found := nw.Segment(t); found {
+					six.Tasks = append(six.Tasks, a.AddrV6(t).Addr())
+				}
+			}
+			out = append(out, six)
+		}
+	}
+	return out
+}

@@ -1,0 +1,139 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"weft/engine/kernel"
+	"weft/engine/nft"
+)
+
+// Addr is where containers ask, as in Docker.
+func Addr() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 11}) }
+
+const (
+	port      = 53
+	tableName = "weft-dns"
+	// ttl of what is answered here, in seconds, Docker's.
+	ttl = 600
+	// maxForwards bounds the questions one container has put to other servers
+	// at a time, as Docker does.
+	maxForwards = 1024
+	// idleTime ends a TCP connection nobody asks anything over.
+	idleTime = 8 * time.Second
+)
+
+// Upstream is a server that is asked for names not known here.
+type Upstream struct {
+	Addr netip.AddrPort
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// View is what a container may know, asked anew for every question.
+type View interface {
+	// Zones gives the zones of the networks the container is on, the first to
+	// be looked in first.
+	Zones() []*Zone
+	// Upstreams gives who else is asked, in order. None: nobody, as on internal
+	// networks.
+	Upstreams() []Upstream
+}
+
+// Resolver serves one sandbox from Start to Close.
+type Resolver struct {
+	view     View
+	log      *slog.Logger
+	sandbox  *kernel.Namespace
+	rules    *nft.Conn
+	forwards *semaphore.Weighted
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	servers  []*dns.Server
+	done     sync.WaitGroup
+}
+
+// Start opens the sockets in the sandbox, and takes over from a resolver an
+// earlier engine had there. Namespace and connection stay the caller's, who
+// closes them after the resolver.
+func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logger) (_ *Resolver, err error) {
+	r := &Resolver{view: view, log: log, sandbox: sandbox, rules: rules, forwards: semaphore.NewWeighted(maxForwards)}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	udp, tcp, err := r.listen()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.redirect(udp, tcp); err != nil {
+		return nil, errors.Join(err, udp.Close(), tcp.Close())
+	}
+	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: tcp, IdleTimeout: func() time.Duration { return idleTime }}} {
+		s.Handler = dns.HandlerFunc(r.serve)
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		r.servers = append(r.servers, s)
+		r.done.Go(func() {
+			if err := s.ActivateAndServe(); err != nil && r.ctx.Err() == nil {
+				log.Error("resolver of a container ended", "sandbox", sandbox.Path(), "err", err)
+			}
+		})
+		<-started
+	}
+	return r, nil
+}
+
+// listen opens both sockets in the sandbox.
+func (r *Resolver) listen() (udp net.PacketConn, tcp net.Listener, err error) {
+	err = kernel.Do(r.sandbox, func() (err error) {
+		var lc net.ListenConfig
+		address := netip.AddrPortFrom(Addr(), 0).String()
+		if udp, err = lc.ListenPacket(r.ctx, "udp4", address); err != nil {
+			return err
+		}
+		if tcp, err = lc.Listen(r.ctx, "tcp4", address); err != nil {
+			return errors.Join(err, udp.Close())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the resolver's sockets in %s: %w", r.sandbox.Path(), err)
+	}
+	return udp, tcp, nil
+}
+
+// redirect leads port 53 to the sockets.
+func (r *Resolver) redirect(udp net.PacketConn, tcp net.Listener) error {
+	rules := make([]nft.Rule, 0, 2)
+	for _, s := range []struct {
+		proto byte
+		at    net.Addr
+	}{{unix.IPPROTO_UDP, udp.LocalAddr()}, {unix.IPPROTO_TCP, tcp.Addr()}} {
+		to, err := netip.ParseAddrPort(s.at.String())
+		if err != nil {
+			return fmt.Errorf("read the resolver's port: %w", err)
+		}
+		rules = append(rules, nft.When(nft.ToAddr(Addr()), nft.Transport(s.proto, port), nft.Redirect(to)))
+	}
+	return r.rules.Replace(nft.Table{Name: tableName, Chains: []nft.Chain{
+		{Name: "ask", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT, Rules: rules},
+	}})
+}
+
+// Close ends the resolver. Its table goes with it.
+func (r *Resolver) Close() error {
+	r.cancel()
+	var errs []error
+	for _, s := range r.servers {
+		errs = append(errs, s.Shutdown())
+	}
+	r.done.Wait()
+	return errors.Join(append(errs, r.rules.Delete(tableName))...)
+}

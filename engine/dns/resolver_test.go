@@ -1,0 +1,367 @@
+package dns_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	mdns "github.com/miekg/dns"
+
+	"weft/engine/dns"
+	"weft/engine/kernel"
+	"weft/engine/model"
+	"weft/engine/netnstest"
+	"weft/engine/nft"
+)
+
+// view is what a container may know, as the test says.
+type view struct {
+	mu        sync.Mutex
+	zones     []*dns.Zone
+	upstreams []dns.Upstream
+}
+
+func (v *view) Zones() []*dns.Zone {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.zones
+}
+
+func (v *view) Upstreams() []dns.Upstream {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.upstreams
+}
+
+func overlay() model.Network {
+	return model.Network{ID: "n", Name: "my-net", Scope: model.ScopeSwarm, IPv6: true, Subnets: []model.Subnet{
+		{Prefix: netip.MustParsePrefix("10.20.0.0/16")}, {Prefix: netip.MustParsePrefix("fd00:20::/64")},
+	}}
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// records are two services, one of them with a virtual IP, and a container.
+func records() []model.Record {
+	return []model.Record{
+		{EndpointID: "1", Name: "web.1.x", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.11"), Aliases: []string{"www"}, TaskAliases: []string{"aaaa"}},
+		{EndpointID: "2", Name: "web.2.y", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.12"), Aliases: []string{"www"}},
+		{EndpointID: "3", Name: "web.3.z", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.13"), Disabled: true},
+		{EndpointID: "4", Name: "db.1.v", ServiceName: "db", Addr: addr("10.20.0.21")},
+		{EndpointID: "5", Name: "db.2.w", ServiceName: "db", Addr: addr("10.20.0.22")},
+		{EndpointID: "6", Name: "Box", Addr: addr("10.20.0.31"), TaskAliases: []string{"alias"}},
+	}
+}
+
+// start gives a sandbox with a resolver.
+func start(tb testing.TB, v *view) *kernel.Namespace {
+	tb.Helper()
+	netnstest.Require(tb)
+	ns, _ := netnstest.Sandbox(tb)
+	netnstest.Exec(tb, ns, "ip", "link", "set", "lo", "up")
+	rules, err := nft.Open(ns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r, err := dns.Start(ns, rules, v, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			tb.Error(err)
+		}
+		if left := netnstest.Exec(tb, ns, "nft", "list", "ruleset") + netnstest.Exec(tb, ns, "ss", "-Hlntu"); left != "" {
+			tb.Errorf("left behind: %s", left)
+		}
+		if err := rules.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return ns
+}
+
+// ask puts a question to 127.0.0.11:53 in ns.
+func ask(tb testing.TB, ns *kernel.Namespace, network string, q *mdns.Msg) *mdns.Msg {
+	tb.Helper()
+	var resp *mdns.Msg
+	err := kernel.Do(ns, func() error {
+		conn, err := new(net.Dialer).DialContext(tb.Context(), network, "127.0.0.11:53")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		resp, _, err = (&mdns.Client{Net: network, Timeout: 10 * time.Second}).ExchangeWithConn(q, &mdns.Conn{Conn: conn, UDPSize: 4096})
+		return err
+	})
+	if err != nil {
+		tb.Fatalf("%s: %v", q.Question[0].String(), err)
+	}
+	return resp
+}
+
+func question(name string, kind uint16) *mdns.Msg { return new(mdns.Msg).SetQuestion(name, kind) }
+
+// data gives the answers of a response, sorted.
+func data(m *mdns.Msg) string {
+	var out []string
+	for _, rr := range m.Answer {
+		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func TestNames(t *testing.T) {
+	local := model.Network{ID: "l", Name: "lan", Scope: model.ScopeLocal}
+	v := &view{zones: []*dns.Zone{
+		dns.NewZone(overlay(), records()),
+		dns.NewZone(local, []model.Record{
+			{Name: "box", Addr: addr("172.18.0.2"), AddrV6: addr("fd01::2")}, {Name: "only-here", Addr: addr("172.18.0.3")},
+		}),
+	}}
+	ns := start(t, v)
+	for _, tt := range []struct {
+		name string
+		kind uint16
+		want string
+	}{
+		{"web.", mdns.TypeA, "10.20.0.100"},
+		{"WEB.", mdns.TypeA, "10.20.0.100"},
+		{"www.", mdns.TypeA, "10.20.0.100"},
+		{"web.", mdns.TypeAAAA, "fd00:20::a14:64"},
+		{"tasks.web.", mdns.TypeA, "10.20.0.11 10.20.0.12"},
+		{"tasks.www.", mdns.TypeA, "10.20.0.11 10.20.0.12"},
+		{"web.1.x.", mdns.TypeA, "10.20.0.11"},
+		{"web.1.x.my-net.", mdns.TypeA, "10.20.0.11"},
+		{"aaaa.", mdns.TypeA, "10.20.0.11"},
+		{"db.", mdns.TypeA, "10.20.0.21 10.20.0.22"},
+		{"db.my-net.", mdns.TypeA, "10.20.0.21 10.20.0.22"},
+		{"box.", mdns.TypeA, "10.20.0.31"},
+		{"box.lan.", mdns.TypeA, "172.18.0.2"},
+		{"box.lan.", mdns.TypeAAAA, "fd01::2"},
+		{"alias.", mdns.TypeA, "10.20.0.31"},
+		{"only-here.", mdns.TypeA, "172.18.0.3"},
+		{"only-here.", mdns.TypeAAAA, ""},
+		{"31.0.20.10.in-addr.arpa.", mdns.TypePTR, "Box.my-net."},
+		{"2.0.18.172.in-addr.arpa.", mdns.TypePTR, "box.lan."},
+		{"2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.d.f.ip6.arpa.", mdns.TypePTR, "box.lan."},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			resp := ask(t, ns, network, question(tt.name, tt.kind))
+			if got := data(resp); got != tt.want || resp.Rcode != mdns.RcodeSuccess {
+				t.Errorf("%s %s %s: %q, %s; want %q", network, mdns.TypeToString[tt.kind], tt.name, got, mdns.RcodeToString[resp.Rcode], tt.want)
+			}
+		}
+	}
+	// Nobody to forward to: an internal network.
+	for _, q := range []*mdns.Msg{
+		question("web.3.z.", mdns.TypeA), question("nobody.", mdns.TypeA), question("web.lan.", mdns.TypeA),
+		question("100.0.20.10.in-addr.arpa.", mdns.TypePTR), question("web.", mdns.TypeMX),
+	} {
+		if resp := ask(t, ns, "udp", q); resp.Rcode != mdns.RcodeServerFailure || len(resp.Answer) > 0 {
+			t.Errorf("%s: %s", q.Question[0].String(), resp)
+		}
+	}
+	v.mu.Lock()
+	v.zones = nil
+	v.mu.Unlock()
+	if resp := ask(t, ns, "udp", question("web.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("after it left its networks: %s", resp)
+	}
+}
+
+// upstream is a server on the test's own loopback device.
+func upstream(tb testing.TB, handle mdns.HandlerFunc) dns.Upstream {
+	tb.Helper()
+	var lc net.ListenConfig
+	tcp, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	udp, err := lc.ListenPacket(tb.Context(), "udp", tcp.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, s := range []*mdns.Server{{Listener: tcp, Handler: handle}, {PacketConn: udp, Handler: handle}} {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		go func() { _ = s.ActivateAndServe() }() // ends with Shutdown
+		<-started
+		tb.Cleanup(func() { _ = s.Shutdown() })
+	}
+	return dns.Upstream{Addr: netip.MustParseAddrPort(tcp.Addr().String()), Dial: new(net.Dialer).DialContext}
+}
+
+// many answers TXT with so many records that only TCP or a large buffer takes
+// them, A with one address, and knows nothing else.
+func many(w mdns.ResponseWriter, q *mdns.Msg) {
+	resp := new(mdns.Msg).SetReply(q)
+	switch q.Question[0].Qtype {
+	case mdns.TypeTXT:
+		for i := range 30 {
+			resp.Answer = append(resp.Answer, &mdns.TXT{
+				Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeTXT, Class: mdns.ClassINET}, Txt: []string{fmt.Sprintf("%040d", i)},
+			})
+		}
+	case mdns.TypeA:
+		resp.Answer = append(resp.Answer, &mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET}, A: net.IPv4(192, 0, 2, 1)})
+	default:
+		resp.Rcode = mdns.RcodeNameError
+	}
+	if w.LocalAddr().Network() == "udp" {
+		size := mdns.MinMsgSize
+		if o := q.IsEdns0(); o != nil {
+			size = int(o.UDPSize())
+		}
+		resp.Truncate(size)
+	}
+	_ = w.WriteMsg(resp)
+}
+
+func TestForwarding(t *testing.T) {
+	refuses := upstream(t, func(w mdns.ResponseWriter, q *mdns.Msg) {
+		_ = w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeRefused))
+	})
+	deaf := dns.Upstream{Addr: netip.MustParseAddrPort("192.0.2.1:53"), Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, net.ErrClosed
+	}}
+	v := &view{zones: []*dns.Zone{dns.NewZone(overlay(), records())}, upstreams: []dns.Upstream{refuses, deaf, upstream(t, many)}}
+	ns := start(t, v)
+	if got := data(ask(t, ns, "udp", question("example.com.", mdns.TypeA))); got != "192.0.2.1" {
+		t.Errorf("a name of others: %q", got)
+	}
+	if resp := ask(t, ns, "udp", question("example.com.", mdns.TypeMX)); resp.Rcode != mdns.RcodeNameError {
+		t.Errorf("a name nobody knows: %s", resp)
+	}
+	short := ask(t, ns, "udp", question("example.com.", mdns.TypeTXT))
+	if !short.Truncated {
+		t.Errorf("%d bytes, truncated: %t", short.Len(), short.Truncated)
+	}
+	large := question("example.com.", mdns.TypeTXT)
+	large.SetEdns0(4096, false)
+	if resp := ask(t, ns, "udp", large); resp.Truncated || len(resp.Answer) != 30 {
+		t.Errorf("with EDNS: %s", resp)
+	}
+	if resp := ask(t, ns, "tcp", question("example.com.", mdns.TypeTXT)); resp.Truncated || len(resp.Answer) != 30 {
+		t.Errorf("over TCP: %s", resp)
+	}
+	v.mu.Lock()
+	v.upstreams = []dns.Upstream{refuses, deaf}
+	v.mu.Unlock()
+	if resp := ask(t, ns, "udp", question("example.com.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("without a server that answers: %s", resp)
+	}
+	if got := data(ask(t, ns, "udp", question("box.", mdns.TypeA))); got != "10.20.0.31" {
+		t.Errorf("a name of ours then: %q", got)
+	}
+}
+
+func TestLargeAnswers(t *testing.T) {
+	var list []model.Record
+	a := addr("10.20.1.0")
+	for i := range 200 {
+		a = a.Next()
+		list = append(list, model.Record{EndpointID: fmt.Sprint(i), Name: fmt.Sprintf("big.%d", i), ServiceName: "big", Addr: a})
+	}
+	ns := start(t, &view{zones: []*dns.Zone{dns.NewZone(overlay(), list)}})
+	plain := ask(t, ns, "udp", question("big.", mdns.TypeA))
+	if !plain.Truncated {
+		t.Errorf("%d bytes, truncated: %t", plain.Len(), plain.Truncated)
+	}
+	if resp := ask(t, ns, "tcp", question("big.", mdns.TypeA)); len(resp.Answer) != 200 {
+		t.Errorf("%d answers over TCP", len(resp.Answer))
+	}
+	first := map[string]bool{}
+	for range 20 {
+		first[ask(t, ns, "tcp", question("big.", mdns.TypeA)).Answer[0].String()] = true
+	}
+	if len(first) < 5 {
+		t.Errorf("always the same first addresses: %v", first)
+	}
+}
+
+// TestPort53StaysFree is about containers that are DNS servers themselves.
+func TestPort53StaysFree(t *testing.T) {
+	ns := start(t, &view{zones: []*dns.Zone{dns.NewZone(overlay(), records())}})
+	err := kernel.Do(ns, func() error {
+		var lc net.ListenConfig
+		udp, err := lc.ListenPacket(t.Context(), "udp", ":53")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = udp.Close() }()
+		tcp, err := lc.Listen(t.Context(), "tcp", ":53")
+		if err != nil {
+			return err
+		}
+		return tcp.Close()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBadQuestions(t *testing.T) {
+	ns := start(t, &view{zones: []*dns.Zone{dns.NewZone(overlay(), records())}})
+	notify := question("web.", mdns.TypeA)
+	notify.Opcode = mdns.OpcodeUpdate
+	if resp := ask(t, ns, "udp", notify); resp.Rcode != mdns.RcodeNotImplemented {
+		t.Errorf("an update: %s", resp)
+	}
+	chaos := question("version.bind.", mdns.TypeTXT)
+	chaos.Question[0].Qclass = mdns.ClassCHAOS
+	if resp := ask(t, ns, "udp", chaos); resp.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("another class: %s", resp)
+	}
+	err := kernel.Do(ns, func() error {
+		c, err := new(net.Dialer).DialContext(t.Context(), "udp", "127.0.0.11:53")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		for _, garbage := range []string{"", "x", strings.Repeat("\xff", 512), strings.Repeat("\x00", 12), strings.Repeat("\xc0\x0c", 300)} {
+			if _, err := c.Write([]byte(garbage)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := data(ask(t, ns, "udp", question("web.", mdns.TypeA))); got != "10.20.0.100" {
+		t.Errorf("after garbage: %q", got)
+	}
+}
+
+// TestLoad asks 5,000 questions at once-ish, half of them about names of
+// others, and wants every answer.
+func TestLoad(t *testing.T) {
+	v := &view{zones: []*dns.Zone{dns.NewZone(overlay(), records())}, upstreams: []dns.Upstream{upstream(t, many)}}
+	ns := start(t, v)
+	const clients, each = 50, 100
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for i := range each {
+				name, kind := "db.", mdns.TypeA
+				if i%2 == 1 {
+					name, kind = fmt.Sprintf("unknown%d.", i), mdns.TypeMX
+				}
+				if resp := ask(t, ns, "udp", question(name, kind)); (resp.Rcode == mdns.RcodeSuccess) != (i%2 == 0) {
+					t.Errorf("%s: %s", name, resp)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
