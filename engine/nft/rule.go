@@ -191,7 +191,7 @@ func (w *writer) slots(to []netip.Addr) *nftables.Set {
 	}
 	elements := make([]nftables.SetElement, len(to))
 	for i, a := range to {
-		elements[i] = nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i)), Val: a.AsSlice()} //nolint:gosec // a number of tasks
+		elements[i] = nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i)), Val: a.AsSlice()}
 	}
 	if err := w.conn.AddSet(set, elements); err != nil && w.err == nil {
 		w.err = err
