@@ -35,6 +35,7 @@ require (
 	golang.org/x/sys v0.41.0
 	google.golang.org/grpc v1.72.2 // docker v28.5.2's: SwarmKit's nodes speak it to each other
 	google.golang.org/protobuf v1.36.9 // docker v28.5.2's; protoc-gen-go of the same version made engine/gossip/record
+	tags.cncf.io/container-device-interface v1.0.1 // containerd v2.1.4's: tells a device's name from a path, as docker's client does
 )
 
 require (

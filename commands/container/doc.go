@@ -2,13 +2,15 @@
 // the top level: run, create, start, attach, stop, kill, rm, ps, inspect,
 // logs, port, rename and wait.
 //
-// It turns flags into Docker's container configuration (flags.go, network.go,
-// ports.go), carries a container's streams to the terminal and back
+// It turns flags into Docker's container configuration (flags.go and a file for
+// each family of flags), carries a container's streams to the terminal and back
 // (stream.go) and signals to the container (signals.go). It owns no
 // connection: every command states the API calls it makes as an interface and
 // is given a client that has them.
 //
 // Flags, defaults, wording and exit codes are those of docker 28.5.2
-// (github.com/docker/cli, cli/command/container). What `run` cannot pass on to
-// the daemon is not a flag here, so that it is refused and not ignored.
+// (github.com/docker/cli, cli/command/container). The tests hold the
+// requests of run and create, and what they refuse, to those of the docker that
+// is installed and to a record of them. Left out, and so refused, are the flags
+// that need Windows, content trust and --use-api-socket.
 package container
