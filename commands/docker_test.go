@@ -18,9 +18,9 @@ import (
 
 // spoken is a command line that weft and docker are given alike.
 type spoken struct {
-	words string // single quotes hold a word together; a word $DIR names a directory of the test's own
+	words string // single quotes hold a word together; $DIR is a directory of the test's own
 	in    string // typed
-	see   func(t *testing.T, dir string) string
+	files bool   // the directory has files, and is looked at afterwards
 }
 
 // heard is what a command line asked of the engine and what it said, a line
@@ -48,14 +48,17 @@ func (s spoken) tell(t *testing.T, answers func(*cmdtest.Server), client func(t 
 	server.PingHeader("Api-Version", "1.50") // what docker 28.2 speaks at most
 	answers(server)
 	dir := t.TempDir()
+	if s.files {
+		makeFiles(t, dir)
+	}
 	var args []string
 	for _, word := range splitWords(s.words) {
 		args = append(args, strings.ReplaceAll(word, "$DIR", dir))
 	}
 	out, errOut, code := client(t, server.Host(), s.in, args)
 	text := heard(t, server.Requests(), out, errOut, dir, code)
-	if s.see != nil {
-		text += "\n  left| " + s.see(t, dir)
+	if s.files {
+		text += files(t, dir)
 	}
 	return text
 }
@@ -106,8 +109,11 @@ func TestLikeDocker(t *testing.T) {
 		lines   []spoken
 	}{
 		"volume": {volumeAnswers, volumeLines()},
+		"cp":     {copyAnswers, copyLines()},
 	} {
-		t.Run(name, func(t *testing.T) { likeDocker(t, filepath.Join("testdata", "like", name+".txt"), suite.answers, suite.lines) })
+		t.Run(name, func(t *testing.T) {
+			likeDocker(t, filepath.Join("testdata", "like", name+".txt"), suite.answers, suite.lines)
+		})
 	}
 }
 
