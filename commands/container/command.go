@@ -20,7 +20,7 @@ func New(env *cmdenv.Env) *cobra.Command {
 	remove.Aliases = []string{"remove"}
 	cmd.AddCommand(
 		NewAttach(env), NewCopy(env), NewCreate(env), NewExec(env), NewInspect(env), NewKill(env), list, NewLogs(env), NewPort(env),
-		NewRename(env), remove, NewRun(env), NewStart(env), NewStop(env), NewWait(env),
+		NewRename(env), remove, NewRun(env), NewStart(env), NewStats(env), NewStop(env), NewWait(env),
 	)
 	return cmd
 }
@@ -29,7 +29,7 @@ func New(env *cmdenv.Env) *cobra.Command {
 // level.
 func ShortForms() []func(*cmdenv.Env) *cobra.Command {
 	return []func(*cmdenv.Env) *cobra.Command{
-		NewAttach, NewCopy, NewCreate, NewExec, NewKill, NewLogs, NewPort, NewPs, NewRemove, NewRename, NewRun, NewStart, NewStop, NewWait,
+		NewAttach, NewCopy, NewCreate, NewExec, NewKill, NewLogs, NewPort, NewPs, NewRemove, NewRename, NewRun, NewStart, NewStats, NewStop, NewWait,
 	}
 }
 
