@@ -74,7 +74,7 @@ func listing(t *testing.T, dir string) string {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, " %q", data)
+			fmt.Fprintf(&b, " %q", bytes.ReplaceAll(data, []byte{0}, nil))
 		case info.Mode()&fs.ModeSymlink != 0:
 			target, err := os.Readlink(path)
 			if err != nil {

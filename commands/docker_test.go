@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,7 @@ func heard(t *testing.T, requests, out, errOut, dir string, code int) string {
 	var b strings.Builder
 	for _, part := range []struct{ name, text string }{{"req", requests}, {"out", out}, {"err", errOut}} {
 		text := strings.TrimSuffix(strings.ReplaceAll(part.text, dir, "$DIR"), "\n")
+		text = regexp.MustCompile(`\x00+`).ReplaceAllString(text, "~") // archives are padded
 		if text == "" {
 			continue
 		}
@@ -120,6 +122,7 @@ func TestLikeDocker(t *testing.T) {
 		"volume": {volumeAnswers, volumeLines()},
 		"cp":     {copyAnswers, copyLines()},
 		"stats":  {statsAnswers, statsLines()},
+		"verbs":  {verbAnswers, verbLines()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			likeDocker(t, filepath.Join("testdata", "like", name+".txt"), suite.answers, suite.lines)
@@ -174,8 +177,11 @@ func likeDocker(t *testing.T, path string, answers func(*cmdtest.Server), lines 
 
 // typed shows what is typed behind a command line.
 func typed(in string) string {
-	if in == "" {
+	switch {
+	case in == "":
 		return ""
+	case strings.Contains(in, "\x00"):
+		return " < archive"
 	}
 	return fmt.Sprintf(" < %q", in)
 }

@@ -48,17 +48,14 @@ func newResourceFlags() resourceFlags {
 	}
 }
 
-func (f *resourceFlags) bind(set *pflag.FlagSet) {
+// bindUpdatable adds the flags for limits that can be changed while the
+// container runs.
+func (f *resourceFlags) bindUpdatable(set *pflag.FlagSet) {
 	set.VarP(&f.memory, "memory", "m", "Memory limit")
 	set.Var(&f.memoryReservation, "memory-reservation", "Memory soft limit")
 	set.Var(&f.memorySwap, "memory-swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
-	set.Int64Var(&f.swappiness, "memory-swappiness", -1, "Tune container memory swappiness (0 to 100)")
 	set.Var(&f.kernelMemory, "kernel-memory", "Kernel memory limit")
-	set.BoolVar(&f.oomKillDisable, "oom-kill-disable", false, "Disable OOM Killer")
-	set.IntVar(&f.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
 	set.Int64Var(&f.pidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
-	set.Var(f.ulimits, "ulimit", "Ulimit options")
-
 	set.Var(&f.cpus, "cpus", "Number of CPUs")
 	set.Int64VarP(&f.cpuShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
 	set.Int64Var(&f.cpuPeriod, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
@@ -67,8 +64,15 @@ func (f *resourceFlags) bind(set *pflag.FlagSet) {
 	set.Int64Var(&f.rtRuntime, "cpu-rt-runtime", 0, "Limit CPU real-time runtime in microseconds")
 	set.StringVar(&f.cpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
 	set.StringVar(&f.cpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
-
 	set.Uint16Var(&f.blkioWeight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
+}
+
+func (f *resourceFlags) bind(set *pflag.FlagSet) {
+	f.bindUpdatable(set)
+	set.Int64Var(&f.swappiness, "memory-swappiness", -1, "Tune container memory swappiness (0 to 100)")
+	set.BoolVar(&f.oomKillDisable, "oom-kill-disable", false, "Disable OOM Killer")
+	set.IntVar(&f.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
+	set.Var(f.ulimits, "ulimit", "Ulimit options")
 	set.Var(&f.blkioWeights, "blkio-weight-device", "Block IO weight (relative device weight)")
 	set.Var(&f.readBps, "device-read-bps", "Limit read rate (bytes per second) from a device")
 	set.Var(&f.readIOps, "device-read-iops", "Limit read rate (IO per second) from a device")
@@ -86,28 +90,36 @@ func (f *resourceFlags) check() error {
 // resources gives the limits. Those that were not asked for are the daemon's
 // own defaults, written out as docker does.
 func (f *resourceFlags) resources() container.Resources {
-	return container.Resources{
-		Memory:               f.memory.Value(),
-		MemoryReservation:    f.memoryReservation.Value(),
-		MemorySwap:           f.memorySwap.Value(),
-		MemorySwappiness:     &f.swappiness,
-		KernelMemory:         f.kernelMemory.Value(), // the client keeps it from daemons that have it no more
-		OomKillDisable:       &f.oomKillDisable,
-		PidsLimit:            &f.pidsLimit,
-		Ulimits:              f.ulimits.GetList(),
-		NanoCPUs:             f.cpus.Value(),
-		CPUShares:            f.cpuShares,
-		CPUPeriod:            f.cpuPeriod,
-		CPUQuota:             f.cpuQuota,
-		CPURealtimePeriod:    f.rtPeriod,
-		CPURealtimeRuntime:   f.rtRuntime,
-		CpusetCpus:           f.cpusetCPUs,
-		CpusetMems:           f.cpusetMems,
-		BlkioWeight:          f.blkioWeight,
-		BlkioWeightDevice:    f.blkioWeights.GetList(),
-		BlkioDeviceReadBps:   f.readBps.GetList(),
-		BlkioDeviceWriteBps:  f.writeBps.GetList(),
-		BlkioDeviceReadIOps:  f.readIOps.GetList(),
-		BlkioDeviceWriteIOps: f.writeIOps.GetList(),
+	r := f.updatable()
+	r.PidsLimit = &f.pidsLimit
+	r.MemorySwappiness = &f.swappiness
+	r.OomKillDisable = &f.oomKillDisable
+	r.Ulimits = f.ulimits.GetList()
+	r.BlkioWeightDevice = f.blkioWeights.GetList()
+	r.BlkioDeviceReadBps, r.BlkioDeviceWriteBps = f.readBps.GetList(), f.writeBps.GetList()
+	r.BlkioDeviceReadIOps, r.BlkioDeviceWriteIOps = f.readIOps.GetList(), f.writeIOps.GetList()
+	return r
+}
+
+// updatable gives those limits of bindUpdatable that were asked for.
+func (f *resourceFlags) updatable() container.Resources {
+	r := container.Resources{
+		Memory:             f.memory.Value(),
+		MemoryReservation:  f.memoryReservation.Value(),
+		MemorySwap:         f.memorySwap.Value(),
+		KernelMemory:       f.kernelMemory.Value(), // the client keeps it from daemons that have it no more
+		NanoCPUs:           f.cpus.Value(),
+		CPUShares:          f.cpuShares,
+		CPUPeriod:          f.cpuPeriod,
+		CPUQuota:           f.cpuQuota,
+		CPURealtimePeriod:  f.rtPeriod,
+		CPURealtimeRuntime: f.rtRuntime,
+		CpusetCpus:         f.cpusetCPUs,
+		CpusetMems:         f.cpusetMems,
+		BlkioWeight:        f.blkioWeight,
 	}
+	if f.pidsLimit != 0 {
+		r.PidsLimit = &f.pidsLimit
+	}
+	return r
 }
