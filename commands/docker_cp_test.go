@@ -100,17 +100,23 @@ func pathStat(s container.PathStat) map[string]string {
 	return map[string]string{"X-Docker-Container-Path-Stat": base64.StdEncoding.EncodeToString(data)}
 }
 
-func tarOf(entries ...tar.Header) string {
+// packed is an entry of an archive.
+type packed struct{ name, text string }
+
+func entry(name, text string) packed { return packed{name, text} }
+
+func tarOf(entries ...packed) string {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, head := range entries {
-		text := head.Xattrs["text"] //nolint:staticcheck // SA1019: only carries the text
-		head.Xattrs = nil           //nolint:staticcheck // SA1019: as above
-		head.Size = int64(len(text))
+	for _, e := range entries {
+		head := tar.Header{Name: e.name, Mode: 0o644, Typeflag: tar.TypeReg, Size: int64(len(e.text))}
+		if strings.HasSuffix(e.name, "/") {
+			head.Typeflag, head.Mode = tar.TypeDir, 0o755
+		}
 		if err := w.WriteHeader(&head); err != nil {
 			panic(err) // a test's own value
 		}
-		if _, err := w.Write([]byte(text)); err != nil {
+		if _, err := w.Write([]byte(e.text)); err != nil {
 			panic(err)
 		}
 	}
@@ -118,14 +124,6 @@ func tarOf(entries ...tar.Header) string {
 		panic(err)
 	}
 	return b.String()
-}
-
-func entry(name, text string) tar.Header {
-	head := tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg, Xattrs: map[string]string{"text": text}}
-	if strings.HasSuffix(name, "/") {
-		head.Typeflag, head.Mode = tar.TypeDir, 0o755
-	}
-	return head
 }
 
 // copyAnswers are containers of which each has one path that counts.
@@ -176,13 +174,13 @@ func copyLines() []spoken {
 	} {
 		lines = append(lines, spoken{words: words, files: true})
 	}
-	packed := tarOf(entry("one", "1"), entry("two/", ""))
+	archive := tarOf(entry("one", "1"), entry("two/", ""))
 	return append(lines,
 		spoken{words: "cp file:/a/f -"},
 		spoken{words: "cp none:/a/f -"},
-		spoken{words: "cp - dir:/d", in: packed},
-		spoken{words: "cp -a -q=false - dir:/d", in: packed},
-		spoken{words: "cp - file:/d", in: packed},
-		spoken{words: "cp - none:/d", in: packed},
+		spoken{words: "cp - dir:/d", in: archive},
+		spoken{words: "cp -a -q=false - dir:/d", in: archive},
+		spoken{words: "cp - file:/d", in: archive},
+		spoken{words: "cp - none:/d", in: archive},
 	)
 }

@@ -20,7 +20,6 @@ type copySource interface {
 	CopyFromContainer(ctx context.Context, id, path string) (io.ReadCloser, container.PathStat, error)
 }
 
-//nolint:revive // the command's own parts, and what is copied
 func copyFrom(ctx context.Context, env *cmdenv.Env, api copySource, o *copyOptions, c copied) error {
 	destination := c.destination
 	if destination != "-" {

@@ -18,7 +18,6 @@ type copyTarget interface {
 	CopyToContainer(ctx context.Context, id, path string, content io.Reader, options container.CopyToContainerOptions) error
 }
 
-//nolint:revive // the command's own parts, and what is copied
 func copyTo(ctx context.Context, env *cmdenv.Env, api copyTarget, o *copyOptions, c copied) error {
 	target, err := targetInfo(ctx, api, c)
 	if err != nil {
@@ -59,7 +58,7 @@ func targetInfo(ctx context.Context, api copyTarget, c copied) (archive.CopyInfo
 	if err == nil {
 		info.Exists, info.IsDir = true, stat.Mode.IsDir()
 	}
-	return info, nil //nolint:nilerr // what cannot be seen may come to be
+	return info, nil // an error is no refusal: what cannot be seen may come to be
 }
 
 // localArchive archives a path of ours for unpacking in a directory of the
