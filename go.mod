@@ -18,6 +18,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/google/nftables v0.3.0
 	github.com/miekg/dns v1.1.66 // docker v28.5.2's
+	github.com/moby/go-archive v0.1.0 // docker v28.5.2's: what `cp` packs, renames and unpacks
 	github.com/moby/swarmkit/v2 v2.0.0 // docker v28.5.2's
 	github.com/moby/sys/mountinfo v0.7.2
 	github.com/moby/sys/signal v0.7.1
@@ -35,6 +36,7 @@ require (
 	golang.org/x/sys v0.41.0
 	google.golang.org/grpc v1.72.2 // docker v28.5.2's: SwarmKit's nodes speak it to each other
 	google.golang.org/protobuf v1.36.9 // docker v28.5.2's; protoc-gen-go of the same version made engine/gossip/record
+	tags.cncf.io/container-device-interface v1.0.1 // containerd v2.1.4's: tells a device's name from a path, as docker's client does
 )
 
 require (
@@ -163,6 +165,7 @@ require (
 	github.com/mattn/go-localereader v0.0.1 // indirect
 	github.com/mattn/go-runewidth v0.0.23 // indirect
 	github.com/moby/locker v1.0.1 // indirect
+	github.com/moby/patternmatcher v0.6.0 // indirect
 	github.com/muesli/ansi v0.0.0-20230316100256-276c6243b2f6 // indirect
 	github.com/muesli/cancelreader v0.2.2 // indirect
 	github.com/opencontainers/selinux v1.12.0 // indirect

@@ -15,13 +15,14 @@ import (
 	"weft/commands/service"
 	"weft/commands/swarm"
 	"weft/commands/system"
+	"weft/commands/volume"
 	"weft/commands/workflow"
 )
 
 // constructors are the nouns every weft has, and the short forms of some of
 // their verbs.
 func constructors() []Constructor {
-	list := []Constructor{container.New, image.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, workflow.New}
+	list := []Constructor{container.New, image.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, volume.New, workflow.New}
 	for _, short := range slices.Concat(container.ShortForms(), image.ShortForms(), system.ShortForms()) {
 		list = append(list, short)
 	}

@@ -12,11 +12,15 @@ import (
 
 	"weft/commands"
 	"weft/commands/cmdtest"
+	"weft/engine/lab"
 )
 
 var update = flag.Bool("update", false, "write golden files and the outputs in scripts anew")
 
 func TestMain(m *testing.M) {
+	if code, ours := lab.Dispatch(os.Args); ours {
+		os.Exit(code)
+	}
 	if os.Getenv("WEFT_HURRY") != "" {
 		os.Exit(hurried())
 	}

@@ -20,6 +20,8 @@ type Config struct {
 	ContainersFormat string `json:"psFormat"`
 	ImagesFormat     string `json:"imagesFormat"`
 	NetworksFormat   string `json:"networksFormat"`
+	StatsFormat      string `json:"statsFormat"`
+	VolumesFormat    string `json:"volumesFormat"`
 	ServicesFormat   string `json:"servicesFormat"`
 	TasksFormat      string `json:"tasksFormat"`
 	NodesFormat      string `json:"nodesFormat"`

@@ -7,6 +7,8 @@
 package cmdtest
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -115,14 +117,19 @@ func (s *Server) Answer(request string, status int, body any) {
 		}
 		text = string(data)
 	}
+	s.AnswerWith(request, Answer{Status: status, Body: text})
+}
+
+// AnswerWith is Answer with headers.
+func (s *Server) AnswerWith(request string, answer Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers[request] = append(s.answers[request], Answer{Status: status, Body: text})
+	s.answers[request] = append(s.answers[request], answer)
 }
 
 // Requests gives what was asked since the last call, except for `/_ping`: a
 // line with method, path and query in order, and one with the body, if any,
-// as JSON without what is empty.
+// as JSON without what is empty, or the entries of an archive.
 func (s *Server) Requests() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,6 +162,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := s.take(r.Method, path, describe(r.Method, path, r.URL.Query(), body))
 	w.Header().Set("Content-Type", "application/json")
+	for name, value := range answer.Header {
+		w.Header().Set(name, value)
+	}
 	w.WriteHeader(answer.Status)
 	_, _ = io.WriteString(w, answer.Body)
 }
@@ -200,13 +210,31 @@ func describe(method, path string, query url.Values, body []byte) string {
 	}
 	var value any
 	if len(body) == 0 || json.Unmarshal(body, &value) != nil {
-		return text
+		return text + entries(body)
 	}
 	data, err := json.Marshal(compact(value))
 	if err != nil {
 		return text
 	}
 	return text + "\n  " + string(data)
+}
+
+// entries lists a tar archive; other bodies have none.
+func entries(body []byte) string {
+	var b strings.Builder
+	for archive := tar.NewReader(bytes.NewReader(body)); ; {
+		head, err := archive.Next()
+		if err != nil {
+			return b.String()
+		}
+		fmt.Fprintf(&b, "\n  %s %s", head.FileInfo().Mode(), head.Name)
+		if head.Linkname != "" {
+			b.WriteString(" -> " + head.Linkname)
+		}
+		if head.Size > 0 {
+			fmt.Fprintf(&b, " %d bytes", head.Size)
+		}
+	}
 }
 
 // compact leaves out of objects what is null or empty. false and 0 stay.

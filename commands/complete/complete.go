@@ -1,7 +1,7 @@
 // Package complete gives the names a shell offers for an argument: networks,
-// nodes, services and containers of the engine the command line names. It asks
-// the engine at each completion and offers nothing if there is no answer; it
-// prints nothing of its own.
+// nodes, services, containers, images and volumes of the engine the command
+// line names. It asks the engine at each completion and offers nothing if there
+// is no answer; it prints nothing of its own.
 package complete
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
@@ -139,6 +140,25 @@ func Images(env *cmdenv.Env) cobra.CompletionFunc {
 		var found []string
 		for _, i := range list {
 			found = append(found, i.RepoTags...)
+		}
+		return found, nil
+	})
+}
+
+// Volumes offers the names of volumes.
+func Volumes(env *cmdenv.Env) cobra.CompletionFunc {
+	return offer(func(cmd *cobra.Command) ([]string, error) {
+		api, err := env.Client(cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		list, err := api.VolumeList(cmd.Context(), volume.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		found := make([]string, 0, len(list.Volumes))
+		for _, v := range list.Volumes {
+			found = append(found, v.Name)
 		}
 		return found, nil
 	})

@@ -18,10 +18,12 @@ func New(env *cmdenv.Env) *cobra.Command {
 	list.Use, list.Aliases = "ls [OPTIONS]", []string{"ps", "list"}
 	remove := NewRemove(env)
 	remove.Aliases = []string{"remove"}
-	cmd.AddCommand(
-		NewAttach(env), NewCreate(env), NewExec(env), NewInspect(env), NewKill(env), list, NewLogs(env), NewPort(env),
-		NewRename(env), remove, NewRun(env), NewStart(env), NewStop(env), NewWait(env),
-	)
+	for _, construct := range ShortForms() {
+		if sub := construct(env); sub.Name() != "ps" && sub.Name() != "rm" {
+			cmd.AddCommand(sub)
+		}
+	}
+	cmd.AddCommand(list, remove, NewInspect(env), newPrune(env))
 	return cmd
 }
 
@@ -29,7 +31,8 @@ func New(env *cmdenv.Env) *cobra.Command {
 // level.
 func ShortForms() []func(*cmdenv.Env) *cobra.Command {
 	return []func(*cmdenv.Env) *cobra.Command{
-		NewAttach, NewCreate, NewExec, NewKill, NewLogs, NewPort, NewPs, NewRemove, NewRename, NewRun, NewStart, NewStop, NewWait,
+		NewAttach, NewCommit, NewCopy, NewCreate, NewDiff, NewExec, NewExport, NewKill, NewLogs, NewPause, NewPort, NewPs, NewRemove,
+		NewRename, NewRestart, NewRun, NewStart, NewStats, NewStop, NewTop, NewUnpause, NewUpdate, NewWait,
 	}
 }
 

@@ -29,12 +29,19 @@ type createOptions struct {
 	pull     string
 	platform string
 	quiet    bool
+	noTrust  bool // anything else cannot be had
+}
+
+// daemon is what flags are judged by.
+type daemon interface {
+	ClientVersion() string
+	DaemonHost() string
 }
 
 // Creator makes containers.
 type Creator interface {
 	image.Puller
-	DaemonHost() string
+	daemon
 	ContainerCreate(ctx context.Context, config *container.Config, host *container.HostConfig, networking *network.NetworkingConfig,
 		platform *ocispec.Platform, name string) (container.CreateResponse, error)
 }
@@ -47,7 +54,7 @@ func newCreateCommand(env *cmdenv.Env, hook func(*createOptions) error) *cobra.C
 		Use:               "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
 		Short:             "Create a new container",
 		Args:              cmdenv.MinArgs(1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: complete.Images(env),
 		Annotations:       cmdenv.AlsoKnownAs("container create", "create"),
 	}
 	o := &createOptions{flags: newConfigFlags(cmd.Flags())}
@@ -62,9 +69,9 @@ func newCreateCommand(env *cmdenv.Env, hook func(*createOptions) error) *cobra.C
 		if err != nil {
 			return err
 		}
-		c, err := o.creation(env, api)
+		c, err := o.creation(env, api, "create")
 		if err != nil {
-			return usageError(err, "create")
+			return err
 		}
 		id, err := create(cmd.Context(), env, api, o, c)
 		if err != nil {
@@ -83,30 +90,36 @@ func (o *createOptions) bind(set *pflag.FlagSet, env *cmdenv.Env, doing string) 
 	set.StringVar(&o.pull, "pull", pullMissing, `Pull image before `+doing+` ("`+pullAlways+`", "`+pullMissing+`", "`+pullNever+`")`)
 	set.BoolVarP(&o.quiet, "quiet", "q", false, "Suppress the pull output")
 	set.StringVar(&o.platform, "platform", env.Getenv("DOCKER_DEFAULT_PLATFORM"), "Set platform if server is multi-platform capable")
+	cmdenv.Since(set, "1.32", "platform")
+	set.BoolVar(&o.noTrust, "disable-content-trust", true, "Skip image verification")
+	set.Lookup("disable-content-trust").Hidden = true
 	// -h is --hostname here, so cobra must not make it --help.
 	set.Bool("help", false, "Print usage")
 }
 
-func completeConfig(cmd *cobra.Command, env *cmdenv.Env) {
-	complete.Flag(cmd, "network", complete.Networks(env))
-	complete.Flag(cmd, "pull", complete.Words(pullAlways, pullMissing, pullNever))
-	complete.Flag(cmd, "restart", complete.Words("no", "always", "on-failure", "unless-stopped"))
-	complete.Flag(cmd, "link", complete.Containers(env, true, nil))
-	complete.Flag(cmd, "env-file", complete.Files)
-	complete.Flag(cmd, "cidfile", complete.Files)
-}
-
-// creation makes the container's configuration from the flags.
-func (o *createOptions) creation(env *cmdenv.Env, api interface{ DaemonHost() string }) (creation, error) {
-	if err := checkPull(o.pull); err != nil {
+// creation makes the container's configuration from the flags of a command.
+func (o *createOptions) creation(env *cmdenv.Env, api daemon, command string) (creation, error) {
+	if err := cmdenv.CheckSince(o.flags.set, api.ClientVersion()); err != nil {
 		return creation{}, err
+	}
+	if err := o.check(); err != nil {
+		return creation{}, usageError(err, command)
 	}
 	c, err := o.flags.creation(o.image, o.args)
 	if err != nil {
-		return creation{}, err
+		return creation{}, usageError(err, command)
 	}
-	c.config.Env, err = environ.WithProxies(env.ConfigDir(), api.DaemonHost(), c.config.Env)
-	return c, err
+	if c.config.Env, err = environ.WithProxies(env.ConfigDir(), api.DaemonHost(), c.config.Env); err != nil {
+		return creation{}, usageError(err, command)
+	}
+	return c, nil
+}
+
+func (o *createOptions) check() error {
+	if !o.noTrust {
+		return errors.New("content trust is not supported: leave out --disable-content-trust=false")
+	}
+	return checkPull(o.pull)
 }
 
 // create makes a container and gives its ID. A missing image is fetched and

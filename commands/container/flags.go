@@ -9,9 +9,9 @@ import (
 	"github.com/docker/cli/opts"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/go-connections/nat"
 	"github.com/spf13/pflag"
 
+	"weft/commands/cmdenv"
 	"weft/commands/environ"
 )
 
@@ -25,6 +25,7 @@ type configFlags struct {
 	envFiles    opts.ListOpts
 	entrypoint  string
 	labels      opts.ListOpts
+	labelFiles  opts.ListOpts
 	stdin       bool
 	tty         bool
 	user        string
@@ -35,10 +36,6 @@ type configFlags struct {
 	stopSignal  string
 	stopTimeout int
 	autoRemove  bool
-	privileged  bool
-	capAdd      opts.ListOpts
-	capDrop     opts.ListOpts
-	sysctls     *opts.MapOpts
 	hostname    string
 	domainname  string
 	extraHosts  opts.ListOpts
@@ -49,6 +46,12 @@ type configFlags struct {
 	publishAll  bool
 	expose      opts.ListOpts
 	network     networkFlags
+	mounts      mountFlags
+	resources   resourceFlags
+	devices     deviceFlags
+	isolation   isolationFlags
+	health      healthFlags
+	logging     loggingFlags
 }
 
 // networkFlags are those that say how the container is attached.
@@ -69,9 +72,7 @@ func newConfigFlags(set *pflag.FlagSet) *configFlags {
 		env:        opts.NewListOpts(opts.ValidateEnv),
 		envFiles:   opts.NewListOpts(nil),
 		labels:     opts.NewListOpts(opts.ValidateLabel),
-		capAdd:     opts.NewListOpts(nil),
-		capDrop:    opts.NewListOpts(nil),
-		sysctls:    opts.NewMapOpts(nil, opts.ValidateSysctl),
+		labelFiles: opts.NewListOpts(nil),
 		extraHosts: opts.NewListOpts(opts.ValidateExtraHost),
 		dns:        opts.NewListOpts(opts.ValidateIPAddress),
 		dnsOptions: opts.NewListOpts(nil),
@@ -83,9 +84,25 @@ func newConfigFlags(set *pflag.FlagSet) *configFlags {
 			links:        opts.NewListOpts(opts.ValidateLink),
 			linkLocalIPs: opts.NewListOpts(nil),
 		},
+		mounts:    newMountFlags(),
+		resources: newResourceFlags(),
+		devices:   newDeviceFlags(),
+		isolation: newIsolationFlags(),
+		logging:   newLoggingFlags(),
 	}
 	f.bindGeneral()
 	f.bindNetwork()
+	for _, part := range []interface{ bind(set *pflag.FlagSet) }{
+		&f.mounts, &f.resources, &f.devices, &f.isolation, &f.health, &f.logging,
+	} {
+		part.bind(set)
+	}
+	cmdenv.Since(set, "1.25", "stop-timeout", "init", "cpus", "cpu-rt-period", "cpu-rt-runtime")
+	cmdenv.Since(set, "1.29", "health-start-period")
+	cmdenv.Since(set, "1.40", "gpus")
+	cmdenv.Since(set, "1.41", "cgroupns")
+	cmdenv.Since(set, "1.43", "annotation")
+	cmdenv.Since(set, "1.44", "health-start-interval")
 	return f
 }
 
@@ -106,16 +123,13 @@ func (f *configFlags) bindGeneral() {
 	set.BoolVarP(&f.stdin, "interactive", "i", false, "Keep STDIN open even if not attached")
 	set.BoolVarP(&f.tty, "tty", "t", false, "Allocate a pseudo-TTY")
 	set.VarP(&f.labels, "label", "l", "Set meta data on a container")
+	set.Var(&f.labelFiles, "label-file", "Read in a line delimited file of labels")
 	set.StringVar(&f.restart, "restart", string(container.RestartPolicyDisabled), "Restart policy to apply when a container exits")
 	set.StringVar(&f.stopSignal, "stop-signal", "", "Signal to stop the container")
 	set.IntVar(&f.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
-	set.Var(f.sysctls, "sysctl", "Sysctl options")
 	set.StringVarP(&f.user, "user", "u", "", "Username or UID (format: <name|uid>[:<group|gid>])")
 	set.StringVarP(&f.workdir, "workdir", "w", "", "Working directory inside the container")
 	set.BoolVar(&f.autoRemove, "rm", false, "Automatically remove the container and its associated anonymous volumes when it exits")
-	set.Var(&f.capAdd, "cap-add", "Add Linux capabilities")
-	set.Var(&f.capDrop, "cap-drop", "Drop Linux capabilities")
-	set.BoolVar(&f.privileged, "privileged", false, "Give extended privileges to this container")
 	set.StringVar(&f.cidFile, "cidfile", "", "Write the container ID to the file")
 	set.BoolVar(&f.init, "init", false, "Run an init inside the container that forwards signals and reaps processes")
 }
@@ -154,41 +168,34 @@ type creation struct {
 	networking *network.NetworkingConfig
 }
 
-// creation makes the configuration of a container that runs args in image.
+// creation makes the configuration of a container that runs args in image. Of
+// several mistakes the first in docker's order is told.
 func (f *configFlags) creation(image string, args []string) (creation, error) {
 	if f.network.mac != "" {
 		if _, err := net.ParseMAC(strings.TrimSpace(f.network.mac)); err != nil {
 			return creation{}, fmt.Errorf("%s is not a valid mac address", f.network.mac)
 		}
 	}
-	ports, bindings, err := f.ports()
-	if err != nil {
-		return creation{}, err
+	c := creation{config: f.config(image, args), host: f.hostConfig()}
+	for _, step := range []func(*creation) error{
+		func(*creation) error { return f.resources.check() },
+		func(c *creation) error { return f.mounts.apply(c.config, c.host) },
+		f.addPorts,
+		func(c *creation) error { return f.devices.apply(&c.host.Resources) },
+		f.addFiles,
+		func(c *creation) error { return f.isolation.apply(c.host) },
+		f.addPolicies,
+		f.addNetworks,
+	} {
+		if err := step(&c); err != nil {
+			return creation{}, err
+		}
 	}
-	config, err := f.config(image, args, ports)
-	if err != nil {
-		return creation{}, err
-	}
-	host, err := f.hostConfig(bindings)
-	if err != nil {
-		return creation{}, err
-	}
-	endpoints, err := f.network.endpoints()
-	if err != nil {
-		return creation{}, err
-	}
-	// Daemons before API 1.44 read the address of the first network here.
-	if ep, ok := endpoints[host.NetworkMode.NetworkName()]; ok {
-		config.MacAddress = ep.MacAddress //nolint:staticcheck // SA1019: for those daemons
-	}
-	return creation{config: config, host: host, networking: &network.NetworkingConfig{EndpointsConfig: endpoints}}, nil
+	return c, nil
 }
 
-func (f *configFlags) config(image string, args []string, ports nat.PortSet) (*container.Config, error) {
-	env, err := environ.Join(f.envFiles.GetSlice(), f.env.GetSlice())
-	if err != nil {
-		return nil, err
-	}
+// config gives what needs no judgment of the container itself.
+func (f *configFlags) config(image string, args []string) *container.Config {
 	c := &container.Config{
 		Hostname:     f.hostname,
 		Domainname:   f.domainname,
@@ -196,16 +203,15 @@ func (f *configFlags) config(image string, args []string, ports nat.PortSet) (*c
 		AttachStdin:  f.stdin || f.attach.Get("stdin"),
 		AttachStdout: f.attach.Len() == 0 || f.attach.Get("stdout"),
 		AttachStderr: f.attach.Len() == 0 || f.attach.Get("stderr"),
-		ExposedPorts: ports,
 		Tty:          f.tty,
 		OpenStdin:    f.stdin,
-		Env:          env,
-		Cmd:          args,
 		Image:        image,
 		WorkingDir:   f.workdir,
 		MacAddress:   f.network.mac, //nolint:staticcheck // SA1019: for daemons before API 1.44
-		Labels:       opts.ConvertKVStringsToMap(f.labels.GetSlice()),
 		StopSignal:   f.stopSignal,
+	}
+	if len(args) > 0 {
+		c.Cmd = args
 	}
 	c.StdinOnce = c.OpenStdin && c.AttachStdin
 	if f.entrypoint != "" || f.set.Changed("entrypoint") { // an empty one takes the image's away
@@ -214,42 +220,82 @@ func (f *configFlags) config(image string, args []string, ports nat.PortSet) (*c
 	if f.set.Changed("stop-timeout") {
 		c.StopTimeout = &f.stopTimeout
 	}
-	return c, nil
+	return c
 }
 
-func (f *configFlags) hostConfig(bindings nat.PortMap) (*container.HostConfig, error) {
-	restart, err := opts.ParseRestartPolicy(f.restart)
-	if err != nil {
-		return nil, err
-	}
-	if f.autoRemove && !restart.IsNone() {
-		return nil, errors.New("conflicting options: cannot specify both --restart and --rm")
-	}
-	swappiness, unlimited, keepOOM := int64(-1), int64(0), false // the daemon's own defaults, as docker sends them
+// hostConfig gives what needs no judgment of how the host runs it.
+func (f *configFlags) hostConfig() *container.HostConfig {
 	h := &container.HostConfig{
 		ContainerIDFile: f.cidFile,
 		NetworkMode:     container.NetworkMode(f.network.networks.NetworkMode()),
-		PortBindings:    bindings,
 		PublishAllPorts: f.publishAll,
-		RestartPolicy:   restart,
 		AutoRemove:      f.autoRemove,
-		CapAdd:          f.capAdd.GetSlice(),
-		CapDrop:         f.capDrop.GetSlice(),
 		DNS:             f.dns.GetAllOrEmpty(),
 		DNSOptions:      f.dnsOptions.GetAllOrEmpty(),
 		DNSSearch:       f.dnsSearch.GetAllOrEmpty(),
 		ExtraHosts:      f.extraHosts.GetSlice(),
 		Links:           f.network.links.GetSlice(),
-		Privileged:      f.privileged,
-		Sysctls:         f.sysctls.GetAll(),
-		Resources: container.Resources{
-			MemorySwappiness: &swappiness,
-			PidsLimit:        &unlimited,
-			OomKillDisable:   &keepOOM,
-		},
+		OomScoreAdj:     f.resources.oomScoreAdj,
+		Resources:       f.resources.resources(),
 	}
 	if f.set.Changed("init") {
 		h.Init = &f.init
 	}
-	return h, nil
+	return h
+}
+
+func (f *configFlags) addPorts(c *creation) (err error) {
+	c.config.ExposedPorts, c.host.PortBindings, err = f.ports()
+	return err
+}
+
+// addFiles adds what can stand in files: variables and labels.
+func (f *configFlags) addFiles(c *creation) error {
+	env, err := environ.Join(f.envFiles.GetSlice(), f.env.GetSlice())
+	if err != nil {
+		return err
+	}
+	if len(env) > 0 {
+		c.config.Env = env
+	}
+	labels, err := opts.ReadKVStrings(f.labelFiles.GetSlice(), f.labels.GetSlice())
+	if err != nil {
+		return err
+	}
+	c.config.Labels = opts.ConvertKVStringsToMap(labels)
+	return nil
+}
+
+// addPolicies adds how the container is restarted, logged, confined and
+// watched.
+func (f *configFlags) addPolicies(c *creation) (err error) {
+	if c.host.RestartPolicy, err = opts.ParseRestartPolicy(f.restart); err != nil {
+		return err
+	}
+	if c.host.LogConfig, err = f.logging.config(); err != nil {
+		return err
+	}
+	if err = applySecurity(f.isolation.security.GetSlice(), c.host); err != nil {
+		return err
+	}
+	if c.config.Healthcheck, err = f.health.config(); err != nil {
+		return err
+	}
+	if f.autoRemove && !c.host.RestartPolicy.IsNone() {
+		return errors.New("conflicting options: cannot specify both --restart and --rm")
+	}
+	return nil
+}
+
+func (f *configFlags) addNetworks(c *creation) error {
+	endpoints, err := f.network.endpoints()
+	if err != nil {
+		return err
+	}
+	// Daemons before API 1.44 read the address of the first network here.
+	if ep, ok := endpoints[c.host.NetworkMode.NetworkName()]; ok {
+		c.config.MacAddress = ep.MacAddress //nolint:staticcheck // SA1019: for those daemons
+	}
+	c.networking = &network.NetworkingConfig{EndpointsConfig: endpoints}
+	return nil
 }

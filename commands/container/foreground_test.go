@@ -60,6 +60,8 @@ func (e *engine) asked() string {
 
 func (*engine) DaemonHost() string { return "unix:///x" }
 
+func (*engine) ClientVersion() string { return "1.51" }
+
 func (e *engine) ImageCreate(_ context.Context, ref string, _ image.CreateOptions) (io.ReadCloser, error) {
 	e.call("pull %s", ref)
 	e.noImage = false

@@ -123,7 +123,7 @@ func endpointSettings(n opts.NetworkAttachmentOpts) (*network.EndpointSettings, 
 		}
 	}
 	settings := &network.EndpointSettings{
-		Aliases:    n.Aliases,
+		Aliases:    append([]string(nil), n.Aliases...), // none is null, not []
 		DriverOpts: n.DriverOpts,
 		Links:      n.Links,
 		MacAddress: n.MacAddress,

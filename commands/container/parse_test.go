@@ -146,31 +146,10 @@ func TestRunRefuses(t *testing.T) {
 		"-p published=1,odd img":                                                             "invalid publish opts format (should be name=value but got 'odd')",
 		"-p 99999:80 img":                                                                    "invalid hostPort: 99999",
 		"--dns x img":                                                                        "IP address is not correctly formatted: x",
-		"-v /a:/b img":                                                                       "unknown shorthand flag: 'v' in -v",
 	} {
 		_, err := runCreation(t, strings.Fields(args))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("run %s: error %v, want one with %q", args, err, want)
-		}
-	}
-}
-
-func TestParsePlatform(t *testing.T) {
-	for in, want := range map[string]string{
-		"linux/amd64": "linux amd64 ", "Linux/x86_64": "linux amd64 ", "linux/aarch64": "linux arm64 ",
-		"linux/arm64/v8": "linux arm64 ", "linux/arm": "linux arm v7", "linux/arm/v6": "linux arm v6", "linux/armhf": "linux arm v7",
-	} {
-		p, err := parsePlatform(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Join([]string{p.OS, p.Architecture, p.Variant}, " "); got != want {
-			t.Errorf("parsePlatform(%s) = %q, want %q", in, got, want)
-		}
-	}
-	for _, in := range []string{"linux", "a/b/c/d", "linux/", "linux/a b"} {
-		if p, err := parsePlatform(in); err == nil || !strings.Contains(err.Error(), "want OS/ARCH") {
-			t.Errorf("parsePlatform(%q) = %v, %v", in, p, err)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func newRunCommand(env *cmdenv.Env, hook func(*runOptions) error) *cobra.Command
 		Use:               "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
 		Short:             "Create and run a new container from an image",
 		Args:              cmdenv.MinArgs(1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: complete.Images(env),
 		Annotations:       common("1", cmdenv.AlsoKnownAs("container run", "run")),
 	}
 	o := &runOptions{createOptions: createOptions{flags: newConfigFlags(cmd.Flags())}}
@@ -75,9 +75,9 @@ func newRunCommand(env *cmdenv.Env, hook func(*runOptions) error) *cobra.Command
 }
 
 func run(ctx context.Context, env *cmdenv.Env, api runAPI, o *runOptions) error {
-	c, err := o.creation(env, api)
+	c, err := o.creation(env, api, "run")
 	if err != nil {
-		return usageError(err, "run")
+		return err
 	}
 	if err := o.checkStreams(env, c.config); err != nil {
 		return err

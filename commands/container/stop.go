@@ -54,13 +54,18 @@ func newStopCommand(env *cmdenv.Env, hook func(*stopOptions) error) *cobra.Comma
 			return runStop(cmd.Context(), env, api, o)
 		},
 	}
+	o.bind(cmd, &timeout)
+	return cmd
+}
+
+// bind adds the flags, two of which are one: it is set if either is given.
+func (o *stopOptions) bind(cmd *cobra.Command, timeout *int) {
 	cmd.Flags().StringVarP(&o.signal, "signal", "s", "", "Signal to send to the container")
-	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
-	cmd.Flags().IntVar(&timeout, "time", 0, "Seconds to wait before killing the container (deprecated: use --timeout)")
+	cmd.Flags().IntVarP(timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
+	cmd.Flags().IntVar(timeout, "time", 0, "Seconds to wait before killing the container (deprecated: use --timeout)")
 	old := cmd.Flags().Lookup("time")
 	old.Deprecated, old.Hidden = "use --timeout instead", true
 	complete.Flag(cmd, "signal", complete.Words(signalNames()...))
-	return cmd
 }
 
 func runStop(ctx context.Context, env *cmdenv.Env, api Stopper, o *stopOptions) error {

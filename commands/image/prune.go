@@ -57,7 +57,7 @@ func runPrune(ctx context.Context, env *cmdenv.Env, api pruner, o *pruneOptions)
 			return err
 		}
 	}
-	filter := o.filter.Value()
+	filter := env.PruneFilters(o.filter.Value())
 	filter.Add("dangling", strconv.FormatBool(!o.all))
 	report, err := api.ImagesPrune(ctx, filter)
 	if err != nil {

@@ -52,11 +52,15 @@ func runSave(ctx context.Context, env *cmdenv.Env, api saver, refs []string, out
 		_, err := io.Copy(env.Out, archive)
 		return err
 	}
-	return writeWhole(output, archive)
+	if err := WriteWhole(output, archive); err != nil {
+		return fmt.Errorf("failed to save image: %w", err)
+	}
+	return nil
 }
 
-// writeWhole writes a file that appears when all of it is there.
-func writeWhole(path string, from io.Reader) error {
+// WriteWhole writes a file that appears when all of it is there. What is no
+// regular file, as /dev/stdout, is written to.
+func WriteWhole(path string, from io.Reader) error {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() { // /dev/stdout and the like
 		f, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // the path is the user's
 		if err != nil {
@@ -67,14 +71,14 @@ func writeWhole(path string, from io.Reader) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("failed to save image: %w", err)
+		return err
 	}
 	_, err = io.Copy(f, from)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("failed to save image: %w", err), os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

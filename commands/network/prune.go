@@ -60,7 +60,7 @@ func runPrune(ctx context.Context, env *cmdenv.Env, connect func() (pruner, erro
 	if err != nil {
 		return err
 	}
-	report, err := api.NetworksPrune(ctx, withConfigured(o.filter.Value(), env.Config().PruneFilters))
+	report, err := api.NetworksPrune(ctx, env.PruneFilters(o.filter.Value()))
 	if err != nil {
 		return err
 	}
@@ -68,18 +68,4 @@ func runPrune(ctx context.Context, env *cmdenv.Env, connect func() (pruner, erro
 		fmt.Fprintf(env.Out, "Deleted Networks:\n%s\n\n", strings.Join(report.NetworksDeleted, "\n"))
 	}
 	return nil
-}
-
-// withConfigured adds the configuration file's prune filters. A label filter
-// of the command line wins over its opposite.
-func withConfigured(given filters.Args, configured []string) filters.Args {
-	opposite := map[string]string{"label": "label!", "label!": "label"}
-	for _, f := range configured {
-		key, value, ok := strings.Cut(f, "=")
-		if !ok || (opposite[key] != "" && given.ExactMatch(opposite[key], value)) {
-			continue
-		}
-		given.Add(key, value)
-	}
-	return given
 }
