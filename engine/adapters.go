@@ -108,6 +108,39 @@ func (p processes) Running(ctx context.Context, id string) (int, bool, error) {
 	return st.Pid, st.Running, err
 }
 
+// checkOutput is how much of what a health check prints is kept, in bytes
+// (daemon/health.go).
+const checkOutput = 4096
+
+// Check answers workload.Runtime with a further process, which ends with ctx.
+func (p processes) Check(ctx context.Context, id string, spec model.ExecSpec) (int, string, error) {
+	execID := newExecID()
+	var out beginning
+	err := p.rt.Exec(ctx, id, execID, spec, runtime.AttachOptions{Stdout: &out, Stderr: &out})
+	background := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		err := p.rt.SignalExec(background, id, execID, syscall.SIGKILL)
+		return 0, "", errors.Join(ctx.Err(), ignoreNotFound(err))
+	}
+	var failed *runtime.ExecError
+	if errors.As(err, &failed) {
+		return failed.Code, failed.Error(), nil
+	}
+	if err != nil {
+		return 0, "", err
+	}
+	st, err := p.rt.WaitExec(ctx, id, execID)
+	return st.Code, string(out.bytes), err
+}
+
+// beginning keeps the first checkOutput bytes written to it.
+type beginning struct{ bytes []byte }
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p[:min(len(p), checkOutput-len(b.bytes))]...)
+	return len(p), nil
+}
+
 func (p processes) Remove(ctx context.Context, id string) error {
 	if err := p.rt.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return err

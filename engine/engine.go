@@ -269,6 +269,9 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	for _, l := range e.listeners {
 		parts.Go(func() { failed <- srv.Serve(l) })
 	}
+	if err := e.workload.Resume(background); err != nil {
+		e.cfg.Log.ErrorContext(ctx, "containers not started again", "err", err)
+	}
 	e.cfg.Log.InfoContext(ctx, "engine ready", "version", e.cfg.Version, "listen", e.cfg.Listen)
 	ready()
 	var err error

@@ -23,10 +23,15 @@ type execs struct {
 
 func newExecs() *execs { return &execs{byID: map[string]*model.Exec{}} }
 
-func (x *execs) add(e model.Exec) string {
+// newExecID gives 64 random hex digits, the form of Docker's IDs.
+func newExecID() string {
 	var id [32]byte
 	_, _ = rand.Read(id[:]) // never fails since Go 1.24
-	e.ID = hex.EncodeToString(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+func (x *execs) add(e model.Exec) string {
+	e.ID = newExecID()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.byID) >= execsKept {

@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,20 +124,43 @@ func position(all []model.Container, term string) int {
 }
 
 func (f containerFilter) matches(c model.Container) bool {
-	running := c.State == model.StateRunning
+	running := alive(c)
+	health := container.NoHealthcheck
+	if c.Health != nil {
+		health = string(c.Health.Status)
+	}
 	switch {
 	case !running && !f.all,
 		!f.args.Match("name", "/"+c.Spec.Name) && !f.args.Match("name", c.Spec.Name),
 		!f.args.Match("id", c.ID),
 		!f.args.MatchKVList("label", c.Spec.Labels),
 		!f.args.Match("status", string(c.State)),
-		!f.args.ExactMatch("health", container.NoHealthcheck),
+		!f.args.ExactMatch("health", health),
 		f.isTask != nil && *f.isTask != (c.Spec.Service != nil),
 		len(f.exited) > 0 && (running || c.Started.IsZero() || !slices.Contains(f.exited, c.ExitCode)),
-		f.args.Contains("volume"), f.args.Contains("publish"), f.args.Contains("expose"): // nothing has any
+		f.args.Contains("volume"): // nothing has any
 		return false
 	}
-	return f.matchesImage(c) && f.matchesNetwork(c)
+	return f.matchesImage(c) && f.matchesNetwork(c) && f.matchesPorts(c)
+}
+
+// matchesPorts looks for published ports by their number on the host, and for
+// exposed ones by their own.
+func (f containerFilter) matchesPorts(c model.Container) bool {
+	published := slices.ContainsFunc(publishedPorts(c), func(p model.PublishedPort) bool {
+		return f.wantsPort("publish", model.Port{Proto: p.Proto, Port: p.HostPort})
+	})
+	exposed := slices.ContainsFunc(c.Spec.Expose, func(p model.Port) bool { return f.wantsPort("expose", p) })
+	return (published || !f.args.Contains("publish")) && (exposed || !f.args.Contains("expose"))
+}
+
+// wantsPort reports whether a filter's ports, as 80, 80-90 or 80/udp, have p.
+func (f containerFilter) wantsPort(filter string, p model.Port) bool {
+	return slices.ContainsFunc(f.args.Get(filter), func(v string) bool {
+		ports, proto, _ := strings.Cut(v, "/")
+		first, last, err := nat.ParsePortRange(ports)
+		return err == nil && cmp.Or(proto, "tcp") == p.Proto && first <= uint64(p.Port) && uint64(p.Port) <= last
+	})
 }
 
 func (f containerFilter) matchesImage(c model.Container) bool {

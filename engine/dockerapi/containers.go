@@ -60,7 +60,13 @@ func (s *Server) status(c model.Container) string {
 	ago := func(t time.Time) string { return units.HumanDuration(s.cfg.Now().Sub(t)) }
 	switch c.State {
 	case model.StateRunning:
-		return "Up " + ago(c.Started)
+		up := "Up " + ago(c.Started)
+		if c.Health != nil {
+			up += " (" + healthWord(c.Health.Status) + ")"
+		}
+		return up
+	case model.StateRestarting:
+		return "Restarting (" + strconv.Itoa(c.ExitCode) + ") " + ago(c.Finished) + " ago"
 	case model.StateDead:
 		return "Dead"
 	case model.StateCreated:
@@ -198,7 +204,7 @@ func (s *Server) containersPrune(w *response, r *request) error {
 		if r.Context().Err() != nil {
 			break
 		}
-		if c.State == model.StateRunning || c.Spec.Service != nil || !prune.wants(c.Created, c.Spec.Labels) {
+		if alive(c) || c.Spec.Service != nil || !prune.wants(c.Created, c.Spec.Labels) {
 			continue
 		}
 		if err := s.cfg.Containers.Remove(r.Context(), c.ID, false); err != nil {

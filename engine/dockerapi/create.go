@@ -81,6 +81,10 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	if err != nil {
 		return model.ContainerSpec{}, err
 	}
+	health, err := healthOf(c.Healthcheck)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
 	expose, bindings, err := portRequests(c.ExposedPorts, host.PortBindings)
 	if err != nil {
 		return model.ContainerSpec{}, err
@@ -96,7 +100,8 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 			Ulimits: ulimits(host.Ulimits), OOMScoreAdj: host.OomScoreAdj, Resources: res,
 		},
 		Labels: c.Labels, NetworkMode: mode, Networks: requests, Naming: naming,
-		Expose: expose, Ports: bindings, PublishAll: host.PublishAllPorts,
+		Expose: expose, Ports: bindings, PublishAll: host.PublishAllPorts, Health: health,
+		Restart:    restartOf(host.RestartPolicy),
 		AutoRemove: host.AutoRemove && !r.before("1.25"), // older clients remove it themselves
 	}, nil
 }

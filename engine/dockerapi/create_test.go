@@ -119,6 +119,9 @@ func TestContainerCreateRefuses(t *testing.T) {
 		{`{"Image":"weft/probe","ExposedPorts":{"0/tcp":{}}}`, 400, `invalid port specification: "0/tcp"`},
 		{`{"Image":"weft/probe","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"90000"}]}}}`, 400, `invalid port specification: "90000"`},
 		{`{"Image":"weft/probe","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"x"}]}}}`, 400, `invalid IP address to publish port 80 at: "x"`},
+		{`{"Image":"weft/probe","Healthcheck":{"Test":["X"]}}`, 400, `Unknown healthcheck type "X" (expected 'CMD')`},
+		{`{"Image":"weft/probe","Healthcheck":{"Interval":5}}`, 400, "Interval in Healthcheck cannot be less than 1ms"},
+		{`{"Image":"weft/probe","HostConfig":{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}}`, 400, "can't create 'AutoRemove' container with restart policy"},
 		{`{"Image":"weft/probe","HostConfig":{"Dns":["x"]}}`, 400, `invalid DNS server: "x" is not an IP address`},
 		{`{"Image":"weft/probe","HostConfig":{"ExtraHosts":["x"]}}`, 400, `bad format for add-host: "x"`},
 		{`{"Image":"weft/probe","HostConfig":{"NetworkMode":"container:"}}`, 400, "invalid network mode: invalid container format container:<name|id>"},
@@ -129,8 +132,8 @@ func TestContainerCreateRefuses(t *testing.T) {
 			"invalid restart policy: unknown policy 'weird'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
 		},
 		{
-			`{"Image":"weft/probe","Volumes":{"/a":{}},"Healthcheck":{"Test":["CMD","x"]},"HostConfig":{"Privileged":true,"DeviceRequests":[{}]}}`, 501,
-			"this engine cannot create a container with volumes (-v, --volume); a health check (--health-cmd); privileges (--privileged); " +
+			`{"Image":"weft/probe","Volumes":{"/a":{}},"HostConfig":{"Privileged":true,"DeviceRequests":[{}]}}`, 501,
+			"this engine cannot create a container with volumes (-v, --volume); privileges (--privileged); " +
 				"devices (--device, --gpus, …)" + cannot,
 		},
 		{`{"Image":"weft/probe","HostConfig":{"Binds":["/a:/b:ro","/c:/b"]}}`, 400, "Duplicate mount point: /b"},

@@ -52,10 +52,10 @@ func checkMode(c *container.Config, host *container.HostConfig) error {
 	if host.UTSMode.IsHost() && c.Hostname != "" {
 		return fault.Invalid("conflicting options: hostname and the UTS mode")
 	}
-	if err := container.ValidateRestartPolicy(host.RestartPolicy); err != nil {
-		return err
+	if host.AutoRemove && !host.RestartPolicy.IsNone() {
+		return fault.Invalid("can't create 'AutoRemove' container with restart policy")
 	}
-	return nil
+	return container.ValidateRestartPolicy(host.RestartPolicy)
 }
 
 // checkSharedNetwork refuses what a container can't have in a network
@@ -79,10 +79,8 @@ func checkSharedNetwork(c *container.Config, h *container.HostConfig) error {
 }
 
 func configDemands(c *container.Config) []demand {
-	health := c.Healthcheck != nil && len(c.Healthcheck.Test) > 0 && c.Healthcheck.Test[0] != "NONE"
 	return []demand{
 		{len(c.Volumes) > 0, "volumes (-v, --volume)"},
-		{health, "a health check (--health-cmd)"},
 		{c.MacAddress != "", "a MAC address (--mac-address): it follows from the IPv4 address"}, //nolint:staticcheck // API < 1.44
 		{c.NetworkDisabled, "NetworkDisabled: use --network none"},
 		{len(c.OnBuild) > 0 || len(c.Shell) > 0, "OnBuild or Shell"},
@@ -97,7 +95,6 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 		{h.VolumeDriver != "", "a volume driver (--volume-driver)"},
 		{len(h.StorageOpt) > 0, "storage options (--storage-opt)"},
 		{len(h.Links) > 0, "links (--link): containers of one network find each other by name"},
-		{!h.RestartPolicy.IsNone(), "a restart policy (--restart): a service restarts its tasks"},
 		{logging || len(h.LogConfig.Config) > 0, "a log driver or its options (--log-driver, --log-opt)"},
 		{h.Privileged, "privileges (--privileged)"},
 		{h.MaskedPaths != nil || h.ReadonlyPaths != nil, "paths of its own to hide or protect (--security-opt systempaths)"},

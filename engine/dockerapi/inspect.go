@@ -40,17 +40,17 @@ func (s *Server) inspectBase(c model.Container, size bool) *container.ContainerJ
 	base := &container.ContainerJSONBase{
 		ID: c.ID, Created: c.Created.UTC().Format(time.RFC3339Nano), Path: path, Args: args,
 		State: &container.State{
-			Status: string(c.State), Running: c.State == model.StateRunning, Dead: c.State == model.StateDead,
+			Status: string(c.State), Running: alive(c), Restarting: c.State == model.StateRestarting, Health: healthState(c), Dead: c.State == model.StateDead,
 			Pid: c.Pid, ExitCode: c.ExitCode, Error: c.Error, OOMKilled: c.OOMKilled,
 			StartedAt: c.Started.UTC().Format(time.RFC3339Nano), FinishedAt: c.Finished.UTC().Format(time.RFC3339Nano),
 		},
-		Image: c.ImageID, Name: "/" + c.Spec.Name, Driver: "weft", Platform: "linux",
+		RestartCount: c.RestartCount, Image: c.ImageID, Name: "/" + c.Spec.Name, Driver: "weft", Platform: "linux",
 		HostConfig: &container.HostConfig{
 			NetworkMode: container.NetworkMode(networkMode(c)), AutoRemove: c.Spec.AutoRemove,
 			LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, PortBindings: portBindings(c), PublishAllPorts: c.Spec.PublishAll,
 			DNS: dnsServers(c.Spec.Naming), DNSSearch: nonNilList(c.Spec.Naming.Search), DNSOptions: nonNilList(c.Spec.Naming.Options),
 			ExtraHosts:    c.Spec.Naming.ExtraHosts,
-			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+			RestartPolicy: restartPolicy(c.Spec.Restart),
 			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: "weft",
 			CapAdd: p.CapAdd, CapDrop: p.CapDrop, GroupAdd: p.Groups, ReadonlyRootfs: p.ReadOnlyRoot, ShmSize: p.ShmSize,
 			Sysctls: p.Sysctls, OomScoreAdj: p.OOMScoreAdj, Resources: inspectResources(p),
@@ -69,7 +69,7 @@ func (s *Server) inspectConfig(c model.Container) *container.Config {
 		Hostname: hostname(c), User: p.User, AttachStdin: p.OpenStdin, AttachStdout: true, AttachStderr: true,
 		Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.StdinOnce, Domainname: p.Domainname, Env: nonNilList(p.Env),
 		Cmd: p.Args, Image: p.Image, WorkingDir: p.Dir, Entrypoint: p.Entrypoint,
-		Labels: nonNil(c.Spec.Labels), StopSignal: p.StopSignal,
+		Labels: nonNil(c.Spec.Labels), StopSignal: p.StopSignal, Healthcheck: healthConfig(c.Spec.Health),
 	}
 	for _, port := range c.Spec.Expose {
 		if config.ExposedPorts == nil {

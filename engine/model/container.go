@@ -152,6 +152,55 @@ type Naming struct {
 	ExtraHosts []string     `json:",omitempty"` // NAME:ADDRESS
 }
 
+// The restart policies; the strings are Docker's. Empty is RestartNo.
+const (
+	RestartNo            = "no"
+	RestartAlways        = "always"
+	RestartOnFailure     = "on-failure"
+	RestartUnlessStopped = "unless-stopped"
+)
+
+// RestartPolicy says when a container that has ended is started again.
+type RestartPolicy struct {
+	Name       string `json:",omitempty"`
+	MaxRetries int    `json:",omitempty"` // of on-failure; 0: no limit
+}
+
+// HealthCheck is a command that says whether a container does its work.
+type HealthCheck struct {
+	Args          []string // a shell's where Shell is set
+	Shell         bool
+	Interval      time.Duration // 0: 30 s
+	Timeout       time.Duration // 0: 30 s
+	StartPeriod   time.Duration // in which failures don't count
+	StartInterval time.Duration // in the start period; 0: 5 s
+	Retries       int           // failures in a row that make it unhealthy; 0: 3
+}
+
+// HealthStatus is what checks have found; the strings are Docker's.
+type HealthStatus string
+
+// The states of health. Containers without a check have none.
+const (
+	HealthStarting HealthStatus = "starting"
+	Healthy        HealthStatus = "healthy"
+	Unhealthy      HealthStatus = "unhealthy"
+)
+
+// Health is what a container's checks have found since it was started.
+type Health struct {
+	Status        HealthStatus
+	FailingStreak int
+	Log           []HealthResult // the last few, oldest first
+}
+
+// HealthResult is one check.
+type HealthResult struct {
+	Start, End time.Time
+	ExitCode   int
+	Output     string // the beginning of it
+}
+
 // ContainerSpec is a container as asked for. Only its name and the networks of
 // a standalone container change afterwards.
 type ContainerSpec struct {
@@ -166,6 +215,8 @@ type ContainerSpec struct {
 	Ports       []PortBinding
 	PublishAll  bool
 	Naming      Naming
+	Restart     RestartPolicy
+	Health      *HealthCheck // nil: none
 	AutoRemove  bool
 	Service     *ServiceTask // nil for standalone containers
 }
@@ -188,6 +239,8 @@ const (
 	StateRunning ContainerState = "running"
 	StateExited  ContainerState = "exited"
 	StateDead    ContainerState = "dead"
+	// StateRestarting is ended, and to be started again in a while.
+	StateRestarting ContainerState = "restarting"
 )
 
 // Container is a container of this node and what became of it.
@@ -205,6 +258,10 @@ type Container struct {
 	Finished  time.Time
 	Endpoints []Endpoint
 	Sandbox   string // path of its network namespace; empty before the first start
+
+	RestartCount int  `json:",omitempty"` // by its policy, since somebody started it
+	Stopped      bool `json:",omitempty"` // by somebody's wish, so that its policy rests
+	Health       *Health
 }
 
 // ExitStatus is how a process ended.

@@ -138,10 +138,15 @@ func (r *Runtime) Wait(ctx context.Context, id string) (model.ExitStatus, error)
 // Signal sends a signal to a container's process. It fails as Conflict when
 // the container is not running.
 func (r *Runtime) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	return r.SignalExec(ctx, id, "", sig)
+}
+
+// SignalExec does the same for a further process.
+func (r *Runtime) SignalExec(ctx context.Context, id, execID string, sig syscall.Signal) error {
 	if err := r.exists(id); err != nil {
 		return err
 	}
-	answer, err := r.call(ctx, id, request{Op: opSignal, Signal: int(sig)})
+	answer, err := r.call(ctx, id, request{Op: opSignal, Exec: execID, Signal: int(sig)})
 	switch {
 	case errors.Is(err, errNoShim), err == nil && answer.Gone:
 		return fault.Conflict("Container %s is not running", id)

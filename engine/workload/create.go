@@ -63,6 +63,7 @@ func withImage(spec model.ContainerSpec, img model.Image) model.ContainerSpec {
 	p.User = cmp.Or(p.User, c.User)
 	p.Dir = cmp.Or(p.Dir, c.WorkingDir)
 	p.StopSignal = cmp.Or(p.StopSignal, c.StopSignal)
+	spec.Health = healthCheck(spec.Health, c.Healthcheck)
 	env := slices.Clone(p.Env)
 	for _, e := range c.Env {
 		name, _, _ := strings.Cut(e, "=")

@@ -28,6 +28,8 @@ type world struct {
 	saved    map[string]model.Container
 	events   []string
 	next     byte
+	ill      int // what checks exit with
+	checks   int
 	image    model.Image
 }
 
@@ -147,6 +149,17 @@ func (w *world) Running(_ context.Context, id string) (int, bool, error) {
 	return 7, p != nil && len(p) == 0, nil
 }
 
+func (w *world) Check(ctx context.Context, _ string, spec model.ExecSpec) (int, string, error) {
+	if spec.Args[0] == "hang" {
+		<-ctx.Done()
+		return 0, "", ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks++
+	return w.ill, strings.Join(spec.Args, " "), nil
+}
+
 func (w *world) Remove(_ context.Context, id string) error {
 	return w.do("remove", "", "bundle "+id)
 }
@@ -264,3 +277,12 @@ func awaitState(t *testing.T, m *workload.Manager, id string) model.ExitStatus {
 }
 
 var errInjected = errors.New("injected")
+
+func record(t *testing.T, m *workload.Manager, id string) model.Container {
+	t.Helper()
+	c, err := m.Container(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

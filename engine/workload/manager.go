@@ -35,6 +35,9 @@ type Runtime interface {
 	Wait(ctx context.Context, id string) (model.ExitStatus, error)
 	Signal(ctx context.Context, id string, sig syscall.Signal) error
 	Running(ctx context.Context, id string) (pid int, running bool, err error)
+	// Check runs a command in a running container and gives its exit code and
+	// the beginning of what it prints.
+	Check(ctx context.Context, id string, spec model.ExecSpec) (code int, output string, err error)
 	// Remove deletes bundle and logs. A container without one is no error.
 	Remove(ctx context.Context, id string) error
 }
@@ -112,6 +115,8 @@ type container struct {
 	exits       int                // how often the process has ended since this engine runs
 	removed     bool
 	changed     chan struct{} // closed and replaced at every change of the above
+	backoff     time.Duration // before the next restart; 0: the first
+	endCheck    context.CancelFunc
 }
 
 // New makes a manager without containers; call Restore before anything else.

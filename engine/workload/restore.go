@@ -33,6 +33,7 @@ func (m *Manager) Restore(ctx context.Context) error {
 			}
 			m.Log.InfoContext(ctx, "container adopted", "container_id", rec.ID, "pid", pid)
 			m.watch(c)
+			m.beginChecks(c)
 			continue
 		}
 		if err := m.recordLost(ctx, c); err != nil {

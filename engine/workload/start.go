@@ -20,6 +20,11 @@ func (m *Manager) Start(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if m.snapshot(c).State != model.StateRunning {
+		if err := m.update(c, func(r *model.Container) { r.RestartCount, r.Stopped, c.backoff = 0, false, 0 }); err != nil {
+			return err
+		}
+	}
 	return m.start(ctx, c)
 }
 
@@ -36,6 +41,9 @@ func (m *Manager) start(ctx context.Context, c *container) error {
 	if err := m.run(ctx, c); err != nil {
 		err = errors.Join(err, m.update(c, func(r *model.Container) {
 			r.Error = err.Error()
+			if r.State == model.StateRestarting {
+				r.State = model.StateExited
+			}
 		}))
 		if rec.Spec.AutoRemove {
 			return errors.Join(err, m.removeStopped(context.WithoutCancel(ctx), c))
@@ -81,8 +89,13 @@ func (m *Manager) run(ctx context.Context, c *container) (err error) {
 	started = true
 	err = m.update(c, func(r *model.Container) {
 		r.State, r.Pid, r.Started, r.Error, r.ExitCode = model.StateRunning, pid, m.Now(), "", 0
+		r.Health = nil
+		if r.Spec.Health != nil {
+			r.Health = &model.Health{Status: model.HealthStarting}
+		}
 	})
 	m.watch(c)
+	m.beginChecks(c)
 	if err != nil { // a container without a record would be an orphan; the watcher cleans up
 		return errors.Join(err, m.Runtime.Signal(context.WithoutCancel(ctx), rec.ID, syscall.SIGKILL))
 	}

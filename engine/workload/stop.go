@@ -27,11 +27,19 @@ func (m *Manager) Stop(ctx context.Context, name, sig string, grace *time.Durati
 	if err != nil {
 		return false, err
 	}
+	if alive(m.snapshot(c)) {
+		if err := m.update(c, func(r *model.Container) { r.Stopped = true }); err != nil {
+			return false, err
+		}
+	}
 	return m.stop(ctx, c, sig, grace)
 }
 
 func (m *Manager) stop(ctx context.Context, c *container, sig string, grace *time.Duration) (bool, error) {
 	rec := m.snapshot(c)
+	if rec.State == model.StateRestarting {
+		return true, m.rest(c)
+	}
 	if rec.State != model.StateRunning {
 		return false, nil
 	}
@@ -69,8 +77,14 @@ func (m *Manager) stop(ctx context.Context, c *container, sig string, grace *tim
 // meanwhile is as good.
 func (m *Manager) kill(ctx context.Context, c *container) error {
 	rec := m.snapshot(c)
+	if rec.State == model.StateRestarting {
+		return m.rest(c)
+	}
 	if rec.State != model.StateRunning {
 		return nil
+	}
+	if err := m.update(c, func(r *model.Container) { r.Stopped = true }); err != nil {
+		return err
 	}
 	m.publish(rec, "kill", map[string]string{"signal": "9"})
 	if err := m.Runtime.Signal(ctx, rec.ID, syscall.SIGKILL); err != nil && !errdefs.IsConflict(err) {
@@ -91,7 +105,7 @@ func (m *Manager) awaitEnd(ctx context.Context, c *container, limit time.Duratio
 	}
 	for {
 		m.mu.Lock()
-		running, changed := c.rec.State == model.StateRunning && !c.removed, c.changed
+		running, changed := alive(c.rec) && !c.removed, c.changed
 		m.mu.Unlock()
 		if !running {
 			return nil
@@ -104,6 +118,15 @@ func (m *Manager) awaitEnd(ctx context.Context, c *container, limit time.Duratio
 			return ctx.Err()
 		}
 	}
+}
+
+// stopSignal gives the signal that asks a container to end.
+func stopSignal(rec model.Container) syscall.Signal {
+	s, err := parseSignal(rec.Spec.Process.StopSignal, syscall.SIGTERM)
+	if err != nil {
+		return syscall.SIGTERM // checked when the container was made
+	}
+	return s
 }
 
 // parseSignal reads TERM, SIGTERM or 15; empty is fallback.
@@ -133,6 +156,12 @@ func (m *Manager) Kill(ctx context.Context, name, sig string) error {
 	if rec.State != model.StateRunning {
 		return fault.Conflict("cannot kill container: %s: container %s is not running", name, rec.ID)
 	}
+	// As in Docker, a signal that is meant to end it rests its policy.
+	if ends := s == syscall.SIGKILL || s == stopSignal(rec); ends {
+		if err := m.update(c, func(r *model.Container) { r.Stopped = true }); err != nil {
+			return err
+		}
+	}
 	if err := m.Runtime.Signal(ctx, rec.ID, s); err != nil {
 		return err
 	}
@@ -149,7 +178,11 @@ func (m *Manager) Remove(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if rec := m.snapshot(c); rec.State == model.StateRunning && !force {
+	switch rec := m.snapshot(c); {
+	case force:
+	case rec.State == model.StateRestarting:
+		return fault.Conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", "/"+rec.Spec.Name)
+	case rec.State == model.StateRunning:
 		return fault.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+rec.Spec.Name)
 	}
 	if err := m.kill(ctx, c); err != nil {

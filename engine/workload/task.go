@@ -49,16 +49,40 @@ func (m *Manager) StartTask(ctx context.Context, taskID string) error {
 	if err != nil {
 		return err
 	}
-	return m.start(ctx, c)
+	if err := m.start(ctx, c); err != nil {
+		return err
+	}
+	err = m.awaitHealth(ctx, c)
+	if errors.Is(err, errUnhealthy) {
+		return errors.Join(err, m.kill(context.WithoutCancel(ctx), c))
+	}
+	return err
 }
 
-// WaitTask blocks until the container of a task does not run any more.
+// WaitTask blocks until the container of a task does not run any more. One
+// that turns out unhealthy is stopped, and that is an error.
 func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus, error) {
 	c, err := m.task(taskID)
 	if err != nil {
 		return model.ExitStatus{}, err
 	}
-	return m.Wait(ctx, m.snapshot(c).ID, NotRunning, func() {})
+	for {
+		m.mu.Lock()
+		rec, removed, changed := c.rec, c.removed, c.changed
+		m.mu.Unlock()
+		switch {
+		case removed || !alive(rec):
+			return exitStatus(rec), nil
+		case rec.Health != nil && rec.Health.Status == model.Unhealthy:
+			_, err := m.stop(context.WithoutCancel(ctx), c, "", nil)
+			return model.ExitStatus{}, errors.Join(errUnhealthy, err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return model.ExitStatus{}, ctx.Err()
+		}
+	}
 }
 
 // ShutdownTask stops the container of a task as its spec says.

@@ -35,17 +35,13 @@ func (m *Manager) Wait(ctx context.Context, name string, cond WaitFor, registere
 		ok := removed
 		switch cond {
 		case NotRunning:
-			ok = ok || rec.State != model.StateRunning
+			ok = ok || !alive(rec)
 		case NextExit:
 			ok = ok || exits > first
 		case Removed:
 		}
 		if ok {
-			st := model.ExitStatus{Code: rec.ExitCode, Finished: rec.Finished}
-			if rec.State == model.StateExited {
-				st.Err = rec.Error // else it says why a start failed, which the starter was told
-			}
-			return st, nil
+			return exitStatus(rec), nil
 		}
 		select {
 		case <-changed:
@@ -53,6 +49,15 @@ func (m *Manager) Wait(ctx context.Context, name string, cond WaitFor, registere
 			return model.ExitStatus{}, ctx.Err()
 		}
 	}
+}
+
+// exitStatus gives how a container that does not run ended.
+func exitStatus(rec model.Container) model.ExitStatus {
+	st := model.ExitStatus{Code: rec.ExitCode, Finished: rec.Finished}
+	if rec.State == model.StateExited {
+		st.Err = rec.Error // else it says why a start failed, which the starter was told
+	}
+	return st
 }
 
 // watch follows the process of a running container to its end. The Manager
@@ -86,9 +91,15 @@ func (m *Manager) ended(c *container, st model.ExitStatus) {
 	if err := m.teardown(ctx, c); err != nil {
 		m.Log.Error("container not cleaned up", "container_id", m.snapshot(c).ID, "err", err)
 	}
+	m.endChecks(c)
+	again := m.restarts(m.snapshot(c), st)
 	err := m.update(c, func(r *model.Container) {
 		r.State, r.Pid, r.ExitCode, r.Finished, r.Error = model.StateExited, 0, st.Code, st.Finished, st.Err
 		r.OOMKilled = st.OOMKilled
+		if again {
+			r.State = model.StateRestarting
+			r.RestartCount++
+		}
 		c.exits++
 	})
 	if err != nil {
@@ -99,6 +110,9 @@ func (m *Manager) ended(c *container, st model.ExitStatus) {
 		m.publish(rec, "oom", nil)
 	}
 	m.publish(rec, "die", map[string]string{"exitCode": strconv.Itoa(st.Code)})
+	if again {
+		m.restartLater(c)
+	}
 	if rec.Spec.AutoRemove {
 		if err := m.removeStopped(ctx, c); err != nil {
 			m.Log.Error("container not removed", "container_id", rec.ID, "err", err)
