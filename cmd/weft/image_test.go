@@ -32,7 +32,7 @@ func busyboxArchive(t *testing.T) string {
 		must(t, err)
 	}
 	put(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin)
-	for _, name := range []string{"sh", "cat", "echo", "sleep", "ip", "ping", "hostname", "id", "stty", "tty", "true", "nc", "touch", "ls", "nslookup", "wget", "wc", "timeout"} {
+	for _, name := range []string{"sh", "cat", "echo", "sleep", "ip", "ping", "hostname", "id", "stty", "tty", "true", "nc", "touch", "ls", "nslookup", "wget", "wc", "timeout", "rm"} {
 		put(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
 	}
 	put(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
-	gogotypes "github.com/gogo/protobuf/types"
 	"github.com/moby/swarmkit/v2/api"
 	"github.com/moby/swarmkit/v2/api/genericresource"
 	"github.com/moby/swarmkit/v2/api/naming"
@@ -25,10 +24,16 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 	if err != nil {
 		return model.Task{}, fault.Invalid("%w", err)
 	}
+	names, err := taskNaming(ctr)
+	if err != nil {
+		return model.Task{}, err
+	}
 	out := model.Task{ID: t.ID, Spec: model.ContainerSpec{
 		Name:    naming.Task(t),
 		Process: processModel(ctr, t),
 		Labels:  taskLabels(ctr, t),
+		Naming:  names,
+		Health:  taskHealth(ctr.Healthcheck),
 		Service: &model.ServiceTask{
 			TaskID: t.ID, ServiceID: t.ServiceID, ServiceName: t.ServiceAnnotations.Name,
 			NodeID: t.NodeID, Slot: t.Slot,
@@ -85,11 +90,8 @@ func processModel(ctr *api.ContainerSpec, t *api.Task) model.ProcessSpec {
 		TTY:        ctr.TTY,
 		OpenStdin:  ctr.OpenStdin,
 	}
-	if ctr.StopGracePeriod != nil {
-		if d, err := gogotypes.DurationFromProto(ctr.StopGracePeriod); err == nil {
-			p.StopGrace = d
-		}
-	}
+	p.StopGrace = span(ctr.StopGracePeriod)
+	boundProcess(&p, ctr, t)
 	return p
 }
 
@@ -157,14 +159,9 @@ func unsupported(ctr *api.ContainerSpec) []string {
 		{"secrets", len(ctr.Secrets) > 0},
 		{"configs", len(ctr.Configs) > 0},
 		{"mounts", len(ctr.Mounts) > 0},
-		{"a health check", ctr.Healthcheck != nil && len(ctr.Healthcheck.Test) > 0 && ctr.Healthcheck.Test[0] != "NONE"},
 		{"credential or SELinux settings", ctr.Privileges != nil && (ctr.Privileges.CredentialSpec != nil || ctr.Privileges.SELinuxContext != nil)},
-		{"added or dropped capabilities", len(ctr.CapabilityAdd)+len(ctr.CapabilityDrop) > 0},
-		{"sysctls", len(ctr.Sysctls) > 0},
-		{"ulimits", len(ctr.Ulimits) > 0},
-		{"extra hosts", len(ctr.Hosts) > 0},
-		{"DNS settings", ctr.DNSConfig != nil && len(ctr.DNSConfig.Nameservers)+len(ctr.DNSConfig.Search)+len(ctr.DNSConfig.Options) > 0},
-		{"a read-only root filesystem", ctr.ReadOnly},
+		{"a system call filter of its own", customProfile(ctr.Privileges)},
+		{"an init process", ctr.Init != nil && ctr.Init.Value},
 	} {
 		if f.used {
 			what = append(what, f.name)
