@@ -17,7 +17,7 @@ import (
 
 // busyboxArchive writes the root file system of a small Linux, made of
 // Debian's busybox-static.
-func busyboxArchive(t *testing.T) string {
+func busyboxArchive(t testing.TB) string {
 	t.Helper()
 	bin, err := os.ReadFile("/bin/busybox")
 	if err != nil {

@@ -59,7 +59,35 @@ func newCgroup(path string, res *specs.LinuxResources) (*cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := controlled(cg, res); err != nil {
+		return nil, errors.Join(err, cg.Delete())
+	}
 	return &cgroup{v1: cg}, nil
+}
+
+// errNoController is a bound nothing on this host would keep.
+var errNoController = errors.New("no such cgroup controller is mounted")
+
+// controlled makes sure that the controllers of version 1 that res needs are
+// there: what is missing is passed over without a word otherwise.
+func controlled(cg cgroup1.Cgroup, res *specs.LinuxResources) error {
+	have := map[cgroup1.Name]bool{}
+	for _, s := range cg.Subsystems() {
+		have[s.Name()] = true
+	}
+	for _, need := range []struct {
+		controller cgroup1.Name
+		asked      bool
+	}{
+		{cgroup1.Memory, res.Memory != nil},
+		{cgroup1.Cpu, res.CPU != nil},
+		{cgroup1.Pids, res.Pids != nil},
+	} {
+		if need.asked && !have[need.controller] {
+			return fmt.Errorf("%s: %w", need.controller, errNoController)
+		}
+	}
+	return nil
 }
 
 // loadCgroup finds a container's cgroup; nil when it has none.
