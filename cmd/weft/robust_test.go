@@ -20,7 +20,7 @@ import (
 // has run setup; $DATA is the engine's data directory.
 func roughLab(t *testing.T, setup string) node {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wl-") //nolint:usetesting // short: sockets live below
+	dir, err := os.MkdirTemp("", "wl-")
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	bin := weft(t)
