@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	digest "github.com/opencontainers/go-digest"
@@ -162,9 +163,9 @@ func resolver(ctx context.Context, cred model.Credentials) remotes.Resolver {
 // pullError gives Docker's words for what goes wrong most often.
 func pullError(named reference.Named, err error) error {
 	short, repo := reference.FamiliarString(named), reference.FamiliarName(named)
-	var status interface{ StatusCode() int }
+	var status remoteerrors.ErrUnexpectedStatus
 	denied := errors.Is(err, docker.ErrInvalidAuthorization) ||
-		(errors.As(err, &status) && (status.StatusCode() == http.StatusUnauthorized || status.StatusCode() == http.StatusForbidden))
+		(errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden))
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("pull %s: %w", short, err)
