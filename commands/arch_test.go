@@ -53,7 +53,8 @@ func layers() []layer {
 		{"engine/localnet", with("engine/ipam")},
 		{"engine/mesh", with("engine/kernel", "engine/nft")},
 		{"engine/overlay", with("engine/kernel", "engine/link", "engine/peer")},
-		{"engine/runtime", with("engine/kernel")},
+		{"engine/containerd", with()},
+		{"engine/runtime", with("engine/kernel", "engine/containerd")},
 		{"engine/lab", with("engine/kernel")},
 		{"engine/control", with("engine/ipam", "engine/event")},
 		{"engine/workload", with("engine/event")},
@@ -78,7 +79,7 @@ func guarded() map[string][]string {
 		"github.com/docker/docker/libnetwork":        {"engine/gossip", "engine/control", "engine/ipam"},
 		"github.com/docker/docker/api":               {"engine", "commands"},
 		"github.com/docker/docker/client":            {"commands/cmdenv", "commands/image"}, // whose calls take the client's own options
-		"github.com/containerd/containerd/v2":        {"engine/image", "engine/runtime"},
+		"github.com/containerd/containerd/v2":        {"engine/image", "engine/runtime", "engine/containerd"},
 		"github.com/hashicorp/memberlist":            {"engine/gossip"},
 		"github.com/docker/cli/cli/command":          {},
 		"github.com/docker/docker/libnetwork/driver": {},

@@ -64,8 +64,9 @@ func (s sandboxes) Remove(_ context.Context, containerID string) error {
 // processes answers workload.Runtime: root file systems from the image store,
 // processes from the runtime.
 type processes struct {
-	rt     *runtime.Runtime
-	images *image.Store
+	rt       *runtime.Runtime
+	images   *image.Store
+	runtimes runtimes
 }
 
 func (p processes) Resolve(ctx context.Context, name string) (model.Image, error) {
@@ -73,6 +74,10 @@ func (p processes) Resolve(ctx context.Context, name string) (model.Image, error
 }
 
 func (p processes) Create(ctx context.Context, id, sandbox string, proc model.ProcessSpec) (err error) {
+	ref, err := p.runtimes.of(proc.Runtime)
+	if err != nil {
+		return err
+	}
 	img, err := p.images.Prepare(ctx, id, proc.Image)
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func (p processes) Create(ctx context.Context, id, sandbox string, proc model.Pr
 			err = errors.Join(err, p.images.Discard(context.WithoutCancel(ctx), id))
 		}
 	}()
-	spec := runtime.Spec{ID: id, Process: proc, NetNS: sandbox, Builtin: img.Builtin}
+	spec := runtime.Spec{ID: id, Process: proc, NetNS: sandbox, Builtin: img.Builtin, Containerd: ref}
 	if !img.Builtin {
 		if spec.Root, err = p.images.Mounts(ctx, id); err != nil {
 			return err

@@ -6,9 +6,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"weft/engine/containerd"
 	"weft/engine/fault"
 )
 
@@ -32,8 +34,10 @@ type Config struct {
 	DefaultAddrPool []netip.Prefix // of a swarm initialized here; none: Docker's
 	SubnetSize      uint32         // prefix length cut from the pools; 0: 24
 
-	Bridge   string       // device of the default bridge network; empty: weft0
-	BridgeIP netip.Prefix // its address and subnet; zero: one that is free
+	Runtime    string       // RuntimeAuto, RuntimeEmbedded or RuntimeContainerd; empty: RuntimeAuto
+	Containerd string       // path of containerd's socket; empty: the distributions'
+	Bridge     string       // device of the default bridge network; empty: weft0
+	BridgeIP   netip.Prefix // its address and subnet; zero: one that is free
 
 	Hostname string // empty: the machine's
 	Self     string // path of the weft binary, run again for shims and probes
@@ -74,6 +78,9 @@ func (c *Config) checkValues() error {
 	if p := c.DataPathPort; p != 0 && (p < 1024 || p > 49151) {
 		return fault.Invalid("--data-path-port %d: must be between 1024 and 49151", p)
 	}
+	if err := c.checkRuntime(); err != nil {
+		return err
+	}
 	for _, p := range c.DefaultAddrPool {
 		if !p.Addr().Is4() {
 			return fault.Invalid("--default-addr-pool %s: pools are IPv4; IPv6 subnets are given per network with `network create --ipv6 --subnet`", p)
@@ -92,6 +99,18 @@ func (c *Config) checkValues() error {
 			return fault.Internal("read the host's name: %w", err)
 		}
 		c.Hostname = h
+	}
+	return nil
+}
+
+func (c *Config) checkRuntime() error {
+	c.Runtime = cmp.Or(c.Runtime, RuntimeAuto)
+	if !slices.Contains([]string{RuntimeAuto, RuntimeEmbedded, RuntimeContainerd}, c.Runtime) {
+		return fault.Invalid("--runtime %q: must be %s, %s or %s", c.Runtime, RuntimeAuto, RuntimeEmbedded, RuntimeContainerd)
+	}
+	c.Containerd = strings.TrimPrefix(cmp.Or(c.Containerd, containerd.DefaultAddress), "unix://")
+	if !filepath.IsAbs(c.Containerd) {
+		return fault.Invalid("--containerd %q: must be the absolute path of containerd's socket, as in %s", c.Containerd, containerd.DefaultAddress)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Engine struct {
 	lock       *os.File
 	store      *store.Store
 	runtime    *runtime.Runtime
+	runtimes   runtimes
 	images     *image.Store
 	execs      *execs
 	life       context.Context // ends with Run; bounds background
@@ -177,9 +178,13 @@ func (e *Engine) openLocal(context.Context) error {
 
 // openRuntime takes back the containers of an earlier run.
 func (e *Engine) openRuntime(ctx context.Context) error {
+	var err error
+	if e.runtimes, err = e.chooseRuntimes(ctx); err != nil {
+		return err
+	}
 	rt, err := runtime.New(runtime.Config{
 		Dir: filepath.Join(e.cfg.DataDir, "containers"), RunDir: filepath.Join(e.cfg.RunDir, "shim"),
-		Self: e.cfg.Self, Log: e.cfg.Log, Now: e.cfg.Now,
+		Self: e.cfg.Self, Containerd: e.runtimes.containerd, Log: e.cfg.Log, Now: e.cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -192,7 +197,7 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	}
 	e.onUndo(e.images.Close)
 	e.workload = workload.New(workload.Config{
-		Runtime: processes{rt, e.images}, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
+		Runtime: processes{rt, e.images, e.runtimes}, DefaultRuntime: e.runtimes.byDefault, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
 		Table:   rows[model.Container]{e.store.Containers()},
 		Publish: e.events.Publish, Log: e.cfg.Log, Now: e.cfg.Now,
 	})

@@ -77,10 +77,11 @@ func (b systemBackend) Info(ctx context.Context) (system.Info, error) {
 		LoggingDriver: "json-file", CgroupDriver: "none", KernelVersion: p.kernel, OperatingSystem: p.os,
 		OSType: "linux", Architecture: p.arch, NCPU: p.cpus, MemTotal: p.memory, IPv4Forwarding: p.forward,
 		DockerRootDir: e.cfg.DataDir, Name: e.cfg.Hostname, Labels: []string{}, ServerVersion: e.cfg.Version,
-		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: "weft", LiveRestoreEnabled: true,
-		SecurityOptions: []string{}, Swarm: e.control.Info(ctx), Warnings: []string{},
+		LiveRestoreEnabled: true,
+		SecurityOptions:    []string{}, Swarm: e.control.Info(ctx), Warnings: []string{},
 		GenericResources: []swarm.GenericResource{}, CDISpecDirs: []string{},
 	}
+	e.runtimes.info(&info, e.cfg.Self)
 	for _, c := range all {
 		if c.State == model.StateRunning {
 			info.ContainersRunning++

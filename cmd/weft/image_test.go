@@ -62,6 +62,11 @@ func (n node) does(tb testing.TB, args ...string) string {
 // would: by hand, in a terminal, as a service on two hosts.
 func TestImages(t *testing.T) {
 	_, nodes := testLab(t, 2)
+	images(t, nodes)
+}
+
+// images is the test of the nodes' engines, whatever their runtimes.
+func images(t *testing.T, nodes []node) {
 	swarm(t, nodes)
 	manager, worker := nodes[0], nodes[1]
 	archive := busyboxArchive(t)

@@ -111,6 +111,12 @@ func (n node) try(tb testing.TB, args ...string) result {
 // testLab makes a lab with engines, which ends with the test.
 func testLab(tb testing.TB, hosts int) (*lab.Lab, []node) {
 	tb.Helper()
+	return bootLab(tb, hosts, lab.EngineBoot(weft(tb)))
+}
+
+// bootLab is testLab with what the hosts run.
+func bootLab(tb testing.TB, hosts int, boot func(lab.Host) lab.Boot) (*lab.Lab, []node) {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "wl-") // short: sockets live below
 	if err != nil {
 		tb.Fatal(err)
@@ -121,7 +127,7 @@ func testLab(tb testing.TB, hosts int) (*lab.Lab, []node) {
 		}
 	})
 	bin := weft(tb)
-	l, err := lab.Up(tb.Context(), lab.Config{StateDir: dir, Name: "t", Hosts: hosts, Self: bin, Boot: lab.EngineBoot(bin)})
+	l, err := lab.Up(tb.Context(), lab.Config{StateDir: dir, Name: "t", Hosts: hosts, Self: bin, Boot: boot})
 	if err != nil {
 		tb.Fatalf("lab up: %v", err)
 	}

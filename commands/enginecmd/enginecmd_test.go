@@ -28,7 +28,8 @@ func TestOptionsRoundTrip(t *testing.T) {
 	// What `start` hands to `run` must mean the same.
 	o, err := parse(t, "--data-dir", "/d", "--run-dir", "/r", "--listen", "unix:///a", "--listen", "unix:///b",
 		"--data-path-addr", "eth1", "--data-path-port", "7789", "--default-addr-pool", "10.0.0.0/8",
-		"--default-addr-pool", "172.30.0.0/16", "--default-addr-pool-mask-length", "26")
+		"--default-addr-pool", "172.30.0.0/16", "--default-addr-pool-mask-length", "26",
+		"--runtime", "containerd", "--containerd", "/c.sock")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,8 @@ func TestOptionsRoundTrip(t *testing.T) {
 		t.Errorf("round trip:\n%s\n%s", a, b)
 	}
 	cfg, err := o.config()
-	if err != nil || len(cfg.DefaultAddrPool) != 2 || cfg.SubnetSize != 26 || cfg.DataPathPort != 7789 || cfg.DataPathAddr != "eth1" {
+	if err != nil || len(cfg.DefaultAddrPool) != 2 || cfg.SubnetSize != 26 || cfg.DataPathPort != 7789 || cfg.DataPathAddr != "eth1" ||
+		cfg.Runtime != "containerd" || cfg.Containerd != "/c.sock" {
 		t.Errorf("config = %+v, %v", cfg, err)
 	}
 }

@@ -18,6 +18,8 @@ type runOptions struct {
 	dataPathPort    uint32
 	pools           []string
 	poolMask        uint32
+	runtime         string
+	containerd      string
 	bridge          string
 	bridgeIP        string
 }
@@ -30,6 +32,8 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.dataPathAddr, "data-path-addr", "", "Address or interface for VXLAN (default the swarm's advertise address)")
 	f.Uint32Var(&o.dataPathPort, "data-path-port", 0, "UDP port of VXLAN in a swarm initialized here, 1024 to 49151 (default 4789)")
 	f.StringArrayVar(&o.pools, "default-addr-pool", nil, "Pool of a swarm initialized here to cut subnets from, as 10.0.0.0/8 (may be given several times)")
+	f.StringVar(&o.runtime, "runtime", engine.RuntimeAuto, "What runs new containers: containerd, embedded, or auto (containerd if it answers)")
+	f.StringVar(&o.containerd, "containerd", "", "Socket of containerd (default /run/containerd/containerd.sock)")
 	f.StringVar(&o.bridge, "bridge", engine.DefaultBridge, "Device of the default bridge network")
 	f.StringVar(&o.bridgeIP, "bip", "", "Its address and subnet, as in 172.17.0.1/16 (default one that is free)")
 	f.Uint32Var(&o.poolMask, "default-addr-pool-mask-length", 0, "Prefix length of the subnets cut from the pools (default 24)")
@@ -41,6 +45,7 @@ func (o *runOptions) config() (engine.Config, error) {
 	cfg := engine.Config{
 		DataDir: o.dataDir, RunDir: o.runDir, Listen: o.listen,
 		DataPathAddr: o.dataPathAddr, DataPathPort: o.dataPathPort, SubnetSize: o.poolMask, Bridge: o.bridge,
+		Runtime: o.runtime, Containerd: o.containerd,
 	}
 	if o.bridgeIP != "" {
 		p, err := netip.ParsePrefix(o.bridgeIP)
@@ -82,6 +87,12 @@ func (o *runOptions) args() []string {
 	}
 	if o.poolMask != 0 {
 		args = append(args, "--default-addr-pool-mask-length", strconv.FormatUint(uint64(o.poolMask), 10))
+	}
+	if o.runtime != engine.RuntimeAuto {
+		args = append(args, "--runtime", o.runtime)
+	}
+	if o.containerd != "" {
+		args = append(args, "--containerd", o.containerd)
 	}
 	return args
 }

@@ -236,7 +236,7 @@ func TestCLIRefusesWhatTheEngineCannotDo(t *testing.T) {
 		c.fails(125, "privileges (--privileged); an init process (--init)", "run", "--network", "none", "--privileged", "--init", "weft/probe")
 		for flag, what := range map[string]string{
 			"--device=/dev/null": "devices", "--pid=host": "a shared PID namespace", "--ipc=host": "a shared IPC namespace", "--uts=host": "a shared UTS namespace",
-			"--userns=host": "a user namespace mode", "--init": "an init process", "--runtime=x": "a runtime", "--log-driver=syslog": "a log driver",
+			"--userns=host": "a user namespace mode", "--init": "an init process", "--log-driver=syslog": "a log driver",
 			"--link=a": "links", "--volumes-from=a": "another container's volumes", "--mac-address=02:42:ac:11:00:02": "a MAC address",
 			"--cgroup-parent=x": "a cgroup parent", "--blkio-weight=100": "block I/O limits",
 			"--storage-opt=size=1g": "storage options", "--volume=/y": "volumes", "--security-opt=label=user:x": "--security-opt label=user:x",

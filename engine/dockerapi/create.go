@@ -92,7 +92,8 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	return model.ContainerSpec{
 		Name: strings.TrimPrefix(r.query.Get("name"), "/"),
 		Process: model.ProcessSpec{
-			Image: c.Image, Entrypoint: c.Entrypoint, Args: c.Cmd, Env: c.Env, Dir: c.WorkingDir, User: c.User,
+			Runtime: host.Runtime,
+			Image:   c.Image, Entrypoint: c.Entrypoint, Args: c.Cmd, Env: c.Env, Dir: c.WorkingDir, User: c.User,
 			Hostname: c.Hostname, StopSignal: c.StopSignal, StopGrace: stopGrace(c.StopTimeout),
 			TTY: c.Tty, OpenStdin: c.OpenStdin, StdinOnce: c.StdinOnce, Domainname: c.Domainname,
 			Groups: host.GroupAdd, CapAdd: host.CapAdd, CapDrop: host.CapDrop, NoNewPrivileges: noNew, AllSyscalls: all,

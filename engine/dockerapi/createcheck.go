@@ -105,7 +105,6 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 		{h.CgroupnsMode.IsHost(), "the host's cgroup namespace (--cgroupns)"},
 		{h.Cgroup != "", "another container's cgroup"},
 		{h.Init != nil && *h.Init, "an init process (--init)"},
-		{h.Runtime != "" && h.Runtime != "weft", "a runtime (--runtime)"},
 		{!h.Isolation.IsDefault(), "an isolation (--isolation)"},
 		{annotations, "annotations (--annotation)"},
 	}

@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -51,7 +52,7 @@ func (s *Server) inspectBase(c model.Container, size bool) *container.ContainerJ
 			DNS: dnsServers(c.Spec.Naming), DNSSearch: nonNilList(c.Spec.Naming.Search), DNSOptions: nonNilList(c.Spec.Naming.Options),
 			ExtraHosts:    c.Spec.Naming.ExtraHosts,
 			RestartPolicy: restartPolicy(c.Spec.Restart),
-			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: "weft",
+			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: cmp.Or(p.Runtime, "weft"),
 			CapAdd: p.CapAdd, CapDrop: p.CapDrop, GroupAdd: p.Groups, ReadonlyRootfs: p.ReadOnlyRoot, ShmSize: p.ShmSize,
 			Sysctls: p.Sysctls, OomScoreAdj: p.OOMScoreAdj, Resources: inspectResources(p),
 		},

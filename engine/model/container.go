@@ -8,6 +8,7 @@ import (
 // ProcessSpec is what runs in a container, and within which bounds.
 type ProcessSpec struct {
 	Image           string
+	Runtime         string   // what runs it, by its name on Docker's API; empty: the engine's default
 	Entrypoint      []string // nil: the image's
 	Args            []string // nil: the image's
 	Env             []string // KEY=VALUE

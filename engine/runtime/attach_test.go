@@ -58,8 +58,9 @@ func (b *bed) attach(ctx context.Context, id string, opts AttachOptions) *attach
 	return a
 }
 
-func TestAttachBeforeStartLosesNothing(t *testing.T) {
-	b := newBed(t)
+func TestAttachBeforeStartLosesNothing(t *testing.T) { onBoth(t, testAttachBeforeStartLosesNothing) }
+
+func testAttachBeforeStartLosesNothing(t *testing.T, b *bed) {
 	const n = 60000 // 7 MB, far more than the pipes hold
 	id := b.create(model.ProcessSpec{Args: []string{"lines", fmt.Sprint(n)}})
 	for range 2 { // once for each of two runs
@@ -86,8 +87,9 @@ func TestAttachBeforeStartLosesNothing(t *testing.T) {
 	}
 }
 
-func TestAttachSeparatesStreams(t *testing.T) {
-	b := newBed(t)
+func TestAttachSeparatesStreams(t *testing.T) { onBoth(t, testAttachSeparatesStreams) }
+
+func testAttachSeparatesStreams(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"both"}})
 	a := b.attach(deadline(t), id, AttachOptions{})
 	b.start(id)
@@ -99,8 +101,9 @@ func TestAttachSeparatesStreams(t *testing.T) {
 	}
 }
 
-func TestStdin(t *testing.T) {
-	b := newBed(t)
+func TestStdin(t *testing.T) { onBoth(t, testStdin) }
+
+func testStdin(t *testing.T, b *bed) {
 	big := strings.Repeat("0123456789abcde\n", 64<<10) // 1 MB
 	id := b.create(model.ProcessSpec{Args: []string{"cat"}, OpenStdin: true})
 	a := b.attach(deadline(t), id, AttachOptions{Stdin: strings.NewReader(big)})
@@ -124,8 +127,9 @@ func TestStdin(t *testing.T) {
 	}
 }
 
-func TestStdinKeptOpen(t *testing.T) {
-	b := newBed(t)
+func TestStdinKeptOpen(t *testing.T) { onBoth(t, testStdinKeptOpen) }
+
+func testStdinKeptOpen(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"cat"}, OpenStdin: true})
 	b.start(id)
 	// Clients that send input only come and go.
@@ -146,8 +150,9 @@ func TestStdinKeptOpen(t *testing.T) {
 	}
 }
 
-func TestClientsComeAndGo(t *testing.T) {
-	b := newBed(t)
+func TestClientsComeAndGo(t *testing.T) { onBoth(t, testClientsComeAndGo) }
+
+func testClientsComeAndGo(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"ticks"}})
 	b.start(id)
 	stays := b.attach(deadline(t), id, AttachOptions{})
@@ -196,8 +201,9 @@ func (failing) Write([]byte) (int, error) { return 0, errFull }
 
 // TestStuckClient has a client that reads nothing: it must not keep the end of
 // the container from being known, nor the container from being removed.
-func TestStuckClient(t *testing.T) {
-	b := newBed(t)
+func TestStuckClient(t *testing.T) { onBoth(t, testStuckClient) }
+
+func testStuckClient(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"lines", "100000"}})
 	r, w := io.Pipe()
 	done := make(chan error, 1)
@@ -223,8 +229,9 @@ func TestStuckClient(t *testing.T) {
 	}
 }
 
-func TestAttachToWhatNeverStarts(t *testing.T) {
-	b := newBed(t)
+func TestAttachToWhatNeverStarts(t *testing.T) { onBoth(t, testAttachToWhatNeverStarts) }
+
+func testAttachToWhatNeverStarts(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Entrypoint: []string{"nosuch"}})
 	a := b.attach(deadline(t), id, AttachOptions{})
 	if _, err := b.Start(t.Context(), id); !isExec(err, 127) {
@@ -256,8 +263,9 @@ func TestAttachToWhatNeverStarts(t *testing.T) {
 	}
 }
 
-func TestAttachWithLogs(t *testing.T) {
-	b := newBed(t)
+func TestAttachWithLogs(t *testing.T) { onBoth(t, testAttachWithLogs) }
+
+func testAttachWithLogs(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"cat"}, OpenStdin: true})
 	first := b.attach(deadline(t), id, AttachOptions{Logs: true})
 	b.start(id)

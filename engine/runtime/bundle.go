@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/oci/caps"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"weft/engine/containerd"
 	"weft/engine/fault"
 	"weft/engine/model"
 )
@@ -33,6 +34,32 @@ type bundle struct {
 	// Limited says that bounds on resources were asked for: without a cgroup
 	// the container can't start.
 	Limited bool
+	// Containerd is where the container's processes are made; nil: here.
+	Containerd *containerd.Ref `json:",omitempty"`
+}
+
+// with is the bundle of a further process.
+func (b bundle) with(spec model.ExecSpec) bundle {
+	process := *b.Spec.Process
+	process.Args, process.Env, process.Terminal = spec.Args, mergeEnv(process.Env, spec.Env), spec.TTY
+	if spec.TTY {
+		process.Env = mergeEnv([]string{"TERM=xterm"}, process.Env)
+	}
+	if spec.Dir != "" {
+		process.Cwd = spec.Dir
+	}
+	if spec.User != "" {
+		b.User, b.Groups = spec.User, nil
+	}
+	if spec.AllCaps {
+		all := caps.GetAllCapabilities()
+		process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
+		b.AllSyscalls = true
+	}
+	oci := *b.Spec
+	oci.Process = &process
+	b.Spec = &oci
+	return b
 }
 
 // builtin reports whether the root is made of this program.
@@ -56,7 +83,7 @@ func (s Spec) bundle(dir string) (bundle, error) {
 	}
 	b := bundle{
 		ID: s.ID, RootFS: s.Root, User: s.Process.User, Groups: s.Process.Groups,
-		AllSyscalls: s.Process.AllSyscalls, OpenStdin: s.Process.OpenStdin, StdinOnce: s.Process.StdinOnce,
+		AllSyscalls: s.Process.AllSyscalls, OpenStdin: s.Process.OpenStdin, StdinOnce: s.Process.StdinOnce, Containerd: s.Containerd,
 		Limited: !s.Process.Resources.IsZero(),
 		Spec: &specs.Spec{
 			Version: specs.Version, Process: process, Hostname: hostname, Domainname: s.Process.Domainname,

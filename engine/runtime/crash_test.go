@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/engine/containerd"
 	"weft/engine/model"
 )
 
@@ -22,13 +23,17 @@ const engineName = "weft-doomed-engine"
 // doomedEngine starts containers in the directories args name, says so, and
 // goes on until it is killed.
 func doomedEngine(args []string) int {
-	r, err := New(Config{
-		Dir: args[0], RunDir: args[1], Self: "/proc/self/exe",
+	cfg := Config{
+		Dir: args[0], RunDir: args[1], Self: args[2],
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
-	})
+	}
+	if len(args) > 4 {
+		cfg.Containerd = &containerd.Ref{Address: args[4], Namespace: args[5]}
+	}
+	r, err := New(cfg)
 	for i := 1; err == nil; i++ {
-		id := fmt.Sprintf("%064x", i)
-		err = r.Create(context.Background(), Spec{ID: id, Builtin: true, Process: probe("ticks")})
+		id := fmt.Sprintf("%s%032x", args[3], i)
+		err = r.Create(context.Background(), Spec{ID: id, Builtin: true, Containerd: cfg.Containerd, Process: probe("ticks")})
 		if err == nil {
 			_, err = r.Start(context.Background(), id)
 			fmt.Println(id)
@@ -43,7 +48,10 @@ func doomedEngine(args []string) int {
 func (b *bed) doom(n int, after time.Duration) {
 	b.t.Helper()
 	cmd := exec.Command(testSelf)
-	cmd.Args = []string{engineName, b.dirs.Dir, b.dirs.RunDir}
+	cmd.Args = []string{engineName, b.dirs.Dir, b.dirs.RunDir, testSelf, testID(0)[32:]}
+	if b.daemon != nil {
+		cmd.Args = append(cmd.Args, b.dirs.Containerd.Address, b.dirs.Containerd.Namespace)
+	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -63,11 +71,15 @@ func (b *bed) doom(n int, after time.Duration) {
 	_ = cmd.Wait()
 }
 
-func TestEngineKilled(t *testing.T) {
-	b := newBed(t)
+// doomed is the ID of the first container of an engine that was killed.
+func (b *bed) doomed() string { return fmt.Sprintf("%s%032x", testID(0)[32:], 1) }
+
+func TestEngineKilled(t *testing.T) { onBoth(t, testEngineKilled) }
+
+func testEngineKilled(t *testing.T, b *bed) {
 	b.doom(1, 0)
 	b.open()
-	id := fmt.Sprintf("%064x", 1)
+	id := b.doomed()
 	st, err := b.State(t.Context(), id)
 	if err != nil || !st.Running || syscall.Kill(st.Pid, 0) != nil {
 		t.Fatalf("after the crash: %+v %v", st, err)
@@ -91,8 +103,9 @@ func TestEngineKilled(t *testing.T) {
 	}
 }
 
-func TestExitWhileNoEngineRuns(t *testing.T) {
-	b := newBed(t)
+func TestExitWhileNoEngineRuns(t *testing.T) { onBoth(t, testExitWhileNoEngineRuns) }
+
+func testExitWhileNoEngineRuns(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"exit", "7"}})
 	b.start(id)
 	eventually(t, "the shim to leave", func() bool { return len(b.processes()) == 0 })
@@ -104,8 +117,9 @@ func TestExitWhileNoEngineRuns(t *testing.T) {
 
 // TestEngineKilledAnywhere kills engines in the middle of whatever they do:
 // every container is then running, or was never started, and none is lost.
-func TestEngineKilledAnywhere(t *testing.T) {
-	b := newBed(t)
+func TestEngineKilledAnywhere(t *testing.T) { onBoth(t, testEngineKilledAnywhere) }
+
+func testEngineKilledAnywhere(t *testing.T, b *bed) {
 	for round := range 12 {
 		b.doom(0, time.Duration(10+7*round)*time.Millisecond)
 		b.open()
@@ -134,7 +148,7 @@ func TestEngineKilledAnywhere(t *testing.T) {
 					running++
 				}
 			}
-			return len(b.processes()) == 2*running
+			return len(b.processes()) == b.each()*running
 		})
 		if err := b.Sweep(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -236,8 +250,9 @@ func TestShimThatHangs(t *testing.T) {
 	}
 }
 
-func TestSweepKeeps(t *testing.T) {
-	b := newBed(t)
+func TestSweepKeeps(t *testing.T) { onBoth(t, testSweepKeeps) }
+
+func testSweepKeeps(t *testing.T, b *bed) {
 	keep := b.create(model.ProcessSpec{Args: []string{"serve"}})
 	drop := b.create(model.ProcessSpec{Args: []string{"serve"}})
 	b.start(keep)
@@ -263,7 +278,7 @@ func TestSweepKeeps(t *testing.T) {
 			t.Errorf("%s is still there", dir)
 		}
 	}
-	if procs := b.processes(); len(procs) != 2 {
+	if procs := b.processes(); len(procs) != b.each() {
 		t.Errorf("processes: %q", procs)
 	}
 }

@@ -58,6 +58,12 @@ func notRunning(id string) error { return fault.Conflict("container %s is not ru
 // NotFound for one that was never started, or whose container has ended.
 func (r *Runtime) WaitExec(ctx context.Context, id, execID string) (model.ExitStatus, error) {
 	answer, err := r.call(ctx, id, request{Op: opWait, Exec: execID})
+	for errors.Is(err, errNoShim) { // another one may have taken over
+		if st, lost := r.State(ctx, id); lost != nil || !st.Running {
+			break
+		}
+		answer, err = r.call(ctx, id, request{Op: opWait, Exec: execID})
+	}
 	switch {
 	case errors.Is(err, errNoShim), err == nil && (answer.Gone || answer.Exit == nil):
 		return model.ExitStatus{}, fault.NotFound("No such exec instance: %s", execID)

@@ -42,8 +42,9 @@ func (b *bed) put(w *logWriter, stream byte, text string) {
 	}
 }
 
-func TestLogOptions(t *testing.T) {
-	b := newBed(t)
+func TestLogOptions(t *testing.T) { onBoth(t, testLogOptions) }
+
+func testLogOptions(t *testing.T, b *bed) {
 	id := b.logOf(func(w *logWriter) {
 		for i := 1; i <= 5; i++ {
 			b.put(w, streamStdout, fmt.Sprintf("line %d\n", i))
@@ -79,8 +80,9 @@ func TestLogOptions(t *testing.T) {
 	}
 }
 
-func TestLogLines(t *testing.T) {
-	b := newBed(t)
+func TestLogLines(t *testing.T) { onBoth(t, testLogLines) }
+
+func testLogLines(t *testing.T, b *bed) {
 	long := strings.Repeat("y", 3*lineMax+5)
 	id := b.logOf(func(w *logWriter) {
 		b.put(w, streamStdout, "be")
@@ -102,8 +104,9 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
-func TestLogThatACrashCut(t *testing.T) {
-	b := newBed(t)
+func TestLogThatACrashCut(t *testing.T) { onBoth(t, testLogThatACrashCut) }
+
+func testLogThatACrashCut(t *testing.T, b *bed) {
 	id := b.logOf(func(w *logWriter) { b.put(w, streamStdout, "before\n") })
 	path := filepath.Join(b.bundleDir(id), fileLog)
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
@@ -170,8 +173,9 @@ func TestCursorFollowsRotation(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
-	b := newBed(t)
+func TestFollow(t *testing.T) { onBoth(t, testFollow) }
+
+func testFollow(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"cat"}, OpenStdin: true})
 	b.start(id)
 	var out buffer
@@ -192,8 +196,9 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-func TestFollowEnds(t *testing.T) {
-	b := newBed(t)
+func TestFollowEnds(t *testing.T) { onBoth(t, testFollowEnds) }
+
+func testFollowEnds(t *testing.T, b *bed) {
 	id := b.create(model.ProcessSpec{Args: []string{"serve"}})
 	b.start(id)
 	b.ready(id)
@@ -221,8 +226,9 @@ func TestFollowEnds(t *testing.T) {
 	}
 }
 
-func TestLogIsBounded(t *testing.T) {
-	b := newBed(t)
+func TestLogIsBounded(t *testing.T) { onBoth(t, testLogIsBounded) }
+
+func testLogIsBounded(t *testing.T, b *bed) {
 	const n = 200000 // 23 MB of output, 33 MB of log
 	id := b.create(model.ProcessSpec{Args: []string{"lines", fmt.Sprint(n)}})
 	b.start(id)

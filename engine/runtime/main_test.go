@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"weft/engine/containerd"
 	"weft/engine/model"
 )
 
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	stopDaemon()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -153,21 +155,43 @@ func wait(ignoreTerm bool) int {
 // counted, at the end of the test.
 type bed struct {
 	*Runtime
-	t    *testing.T
-	dirs Config
-	next int
+	t      *testing.T
+	dirs   Config
+	next   int
+	daemon *daemon // nil: containers are this program's alone
+}
+
+// onBoth runs a test with containers of either kind.
+func onBoth(t *testing.T, test func(t *testing.T, b *bed)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { test(t, newBed(t)) })
+	t.Run("containerd", func(t *testing.T) { test(t, newTaskBed(t)) })
+}
+
+// newTaskBed is a bed whose containers' processes are a containerd's.
+func newTaskBed(t *testing.T) *bed {
+	t.Helper()
+	return makeBed(t, theDaemon(t))
 }
 
 func newBed(t *testing.T) *bed {
+	t.Helper()
+	return makeBed(t, nil)
+}
+
+func makeBed(t *testing.T, d *daemon) *bed {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("these tests need root: run them with sudo, or in `unshare -Urnm --pid --fork`")
 	}
 	base := t.TempDir()
-	b := &bed{t: t, dirs: Config{
+	b := &bed{t: t, daemon: d, dirs: Config{
 		Dir: filepath.Join(base, "containers"), RunDir: filepath.Join(base, "run"), Self: testSelf,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
 	}}
+	if d != nil {
+		b.dirs.Containerd = &containerd.Ref{Address: d.address, Namespace: "weft-" + filepath.Base(filepath.Dir(base))}
+	}
 	b.open()
 	t.Cleanup(b.clean)
 	return b
@@ -205,6 +229,9 @@ func (b *bed) clean() {
 	if err := b.Close(); err != nil {
 		b.t.Error(err)
 	}
+	if b.daemon != nil {
+		b.daemon.empty(b.t, b.dirs.Containerd.Namespace)
+	}
 }
 
 // processes gives the command lines of this bed's shims and their children.
@@ -229,6 +256,19 @@ func (b *bed) processes() []string {
 	return found
 }
 
+// testID gives a container's ID: no other process's tests have it, whose
+// cgroups have the same parent.
+func testID(n int) string { return fmt.Sprintf("%064x", os.Getpid()<<20|n) }
+
+// each is how many processes a container that runs has: its shim, and its
+// first one unless that is containerd's.
+func (b *bed) each() int {
+	if b.daemon != nil {
+		return 1
+	}
+	return 2
+}
+
 // probe is a process of the built-in image.
 func probe(args ...string) model.ProcessSpec {
 	return model.ProcessSpec{Entrypoint: []string{probePath}, Args: args}
@@ -238,11 +278,11 @@ func probe(args ...string) model.ProcessSpec {
 func (b *bed) create(p model.ProcessSpec) string {
 	b.t.Helper()
 	b.next++
-	id := fmt.Sprintf("%064x", b.next)
+	id := testID(b.next)
 	if len(p.Entrypoint) == 0 {
 		p.Entrypoint = []string{probePath}
 	}
-	if err := b.Create(context.Background(), Spec{ID: id, Process: p, Builtin: true}); err != nil {
+	if err := b.Create(context.Background(), Spec{ID: id, Process: p, Builtin: true, Containerd: b.dirs.Containerd}); err != nil {
 		b.t.Fatal(err)
 	}
 	return id

@@ -58,16 +58,27 @@ func (p *pidfd) close() error { return p.f.Close() }
 
 // kill sends SIGKILL; a process that is gone is no error.
 func (p *pidfd) kill() error {
+	if err := p.signal(unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// signal fails with os.ErrProcessDone when the process is gone.
+func (p *pidfd) signal(sig unix.Signal) error {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("kill by pidfd: %w", err)
+		return fmt.Errorf("signal by pidfd: %w", err)
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		failed = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0)
+		failed = unix.PidfdSendSignal(int(fd), sig, nil, 0)
 	})
-	if err = errors.Join(err, failed); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill by pidfd: %w", err)
+	switch err = errors.Join(err, failed); {
+	case errors.Is(err, unix.ESRCH):
+		return os.ErrProcessDone
+	case err != nil:
+		return fmt.Errorf("signal by pidfd: %w", err)
 	}
 	return nil
 }
@@ -132,4 +143,25 @@ func (p procID) end() error {
 		return err
 	}
 	return ref.await()
+}
+
+// signal sends a signal to the process p names. It fails with
+// os.ErrProcessDone when that one is gone.
+func (p procID) signal(sig unix.Signal) error {
+	ref, err := openPidfd(p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ref.close() }()
+	return ref.signal(sig)
+}
+
+// alive reports whether the process p names is there.
+func (p procID) alive() bool {
+	ref, err := openPidfd(p)
+	if err != nil {
+		return false
+	}
+	_ = ref.close()
+	return true
 }

@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -23,12 +25,30 @@ type account struct {
 // findAccount reads a --user value by the container's own /etc: name or UID,
 // with a colon and a group name or GID where given. Empty means root.
 func findAccount(name string, groups []string) (account, error) {
-	found, err := user.GetExecUserPath(name, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return account{}, fmt.Errorf("look user up: %w", err)
+	}
+	defer func() { _ = unix.Close(root) }()
+	return accountAt(root, name, groups)
+}
+
+// accountAt reads it by the /etc of a root that is not this process's.
+func accountAt(root int, name string, groups []string) (account, error) {
+	var files [2][]byte
+	for i, file := range []string{"etc/passwd", "etc/group"} {
+		var err error
+		if files[i], err = readInRoot(root, file); err != nil {
+			return account{}, fmt.Errorf("look user up: %w", err)
+		}
+	}
+	passwd, group := files[0], files[1]
+	found, err := user.GetExecUser(name, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
 	if err != nil {
 		return account{}, &ExecError{Msg: err.Error()}
 	}
 	acc := account{UID: found.Uid, GID: found.Gid, Groups: found.Sgids, Home: found.Home}
-	more, err := user.GetAdditionalGroupsPath(groups, "/etc/group")
+	more, err := user.GetAdditionalGroups(groups, bytes.NewReader(group))
 	if err != nil && len(groups) > 0 {
 		return account{}, &ExecError{Msg: err.Error()}
 	}
@@ -36,6 +56,29 @@ func findAccount(name string, groups []string) (account, error) {
 	// it more than everybody (CVE-2022-36109).
 	acc.Groups = slices.Compact(slices.Sorted(slices.Values(slices.Concat([]int{acc.GID}, acc.Groups, more))))
 	return acc, nil
+}
+
+// accountsMax bounds what is read of a file of accounts.
+const accountsMax = 16 << 20
+
+// readInRoot reads a regular file below a root that others have made: no link
+// leads out of it. One that is not there is empty.
+func readInRoot(root int, name string) ([]byte, error) {
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open /%s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { _ = f.Close() }()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, accountsMax))
 }
 
 // rlimitNumbers are RLIMIT_* of <asm-generic/resource.h>, by the names the

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
+
+	"weft/engine/containerd"
 	"weft/engine/fault"
 )
 
@@ -69,10 +72,34 @@ func (r *Runtime) endShim(ctx context.Context, id string) error {
 			return fmt.Errorf("end process %d: %w", p.Pid, err)
 		}
 	}
+	if adoptable(run) {
+		if err := r.purgeRun(ctx, id); err != nil {
+			return err
+		}
+	}
 	if err := loadCgroup(path.Join(cgroupParent, id)).remove(); err != nil {
 		return err
 	}
 	return os.RemoveAll(run)
+}
+
+// purgeRun removes what containerd has of a run whose shim did not get to it.
+func (r *Runtime) purgeRun(ctx context.Context, id string) (err error) {
+	var ref containerd.Ref
+	if err := readRecord(filepath.Join(r.runDir(id), fileTask), &ref); err != nil {
+		return err
+	}
+	client, err := containerd.Open(ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+	defer cancel()
+	if _, err := client.Answers(ctx); err != nil {
+		return err
+	}
+	return purgeTask(ctx, client, id, r.runDir(id))
 }
 
 // List gives the IDs of all containers, sorted.
@@ -114,16 +141,17 @@ func (r *Runtime) Sweep(ctx context.Context, keep map[string]bool) error {
 		if keep[id] {
 			continue
 		}
-		if err := r.Remove(ctx, id); err != nil && !errors.Is(err, ctx.Err()) {
+		r.cfg.Log.InfoContext(ctx, "removing orphaned container", "container_id", id)
+		if err := r.laterUnlessFatal(ctx, r.Remove(ctx, id)); err != nil && !errors.Is(err, ctx.Err()) {
 			errs = append(errs, err)
 		}
-		r.cfg.Log.InfoContext(ctx, "orphaned container removed", "container_id", id)
 	}
 	for _, id := range containers(runs) {
 		if !slices.Contains(have, id) {
-			errs = append(errs, r.endShim(ctx, id))
+			errs = append(errs, r.laterUnlessFatal(ctx, r.endShim(ctx, id)))
 		}
 	}
+	errs = append(errs, r.laterUnlessFatal(ctx, r.sweepTasks(ctx)))
 	for _, e := range bundles {
 		if strings.HasPrefix(e.Name(), tmpPrefix) {
 			errs = append(errs, os.RemoveAll(filepath.Join(r.cfg.Dir, e.Name())))
@@ -131,6 +159,48 @@ func (r *Runtime) Sweep(ctx context.Context, keep map[string]bool) error {
 	}
 	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
 		return fault.Internal("sweep containers: %w", err)
+	}
+	return nil
+}
+
+// laterUnlessFatal drops the error of a containerd that does not answer: the
+// next sweep may find it.
+func (r *Runtime) laterUnlessFatal(ctx context.Context, err error) error {
+	if errdefs.IsUnavailable(err) {
+		r.cfg.Log.WarnContext(ctx, "left for another time", "err", err)
+		return nil
+	}
+	return err
+}
+
+// sweepTasks removes what containerd has of containers that do not run: after
+// a reboot it remembers those that did.
+func (r *Runtime) sweepTasks(ctx context.Context) (err error) {
+	if r.cfg.Containerd == nil {
+		return nil
+	}
+	client, err := containerd.Open(*r.cfg.Containerd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := client.Answers(ctx); err != nil {
+		return err
+	}
+	ids, err := client.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if st, err := r.State(ctx, id); err == nil && st.Running {
+			continue
+		}
+		r.cfg.Log.InfoContext(ctx, "removing what containerd has of a container that does not run", "container_id", id)
+		if err := client.Purge(ctx, id); err != nil {
+			return err
+		}
 	}
 	return nil
 }

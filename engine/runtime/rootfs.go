@@ -184,8 +184,16 @@ func fillDev(nodes []detached) error {
 // makeProgramRoot makes this program the root's only one, under two names,
 // with the accounts it knows.
 func makeProgramRoot() error {
-	for _, dir := range []string{"/bin", "/etc", "/root"} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := fillProgramRoot("/"); err != nil {
+		return err
+	}
+	return detached{fd: programFD, target: probePath}.attach()
+}
+
+// fillProgramRoot makes everything of it in dir but the program.
+func fillProgramRoot(dir string) error {
+	for _, name := range []string{"bin", "etc", "root"} {
+		if err := os.Mkdir(path.Join(dir, name), 0o755); err != nil {
 			return err
 		}
 	}
@@ -194,14 +202,11 @@ func makeProgramRoot() error {
 		"/etc/group":  "root:x:0:\nnogroup:x:65534:\n",
 	}
 	for name, text := range files {
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
+		if err := os.WriteFile(path.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // every user reads them
 			return err
 		}
 	}
-	if err := os.Symlink(probePath, "/bin/"+ProbeName); err != nil {
-		return err
-	}
-	return detached{fd: programFD, target: probePath}.attach()
+	return os.Symlink(probePath, path.Join(dir, "bin", ProbeName))
 }
 
 // restrict takes from the container what it must not change, and what /proc

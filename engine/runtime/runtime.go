@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"weft/engine/containerd"
 	"weft/engine/fault"
 )
 
@@ -22,13 +23,16 @@ const (
 	ProbeName = "probe"
 )
 
-// Config says where a Runtime keeps its containers. Every field is required.
+// Config says where a Runtime keeps its containers. Every field but Containerd is required.
 type Config struct {
 	Dir    string // bundles and logs; persistent
 	RunDir string // sockets; cleared by a reboot
 	Self   string // this program's binary: shim, init and built-in image; statically linked
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Containerd is where earlier containers of this Runtime may be besides
+	// those it has records of; Sweep looks there. Nil: nowhere.
+	Containerd *containerd.Ref
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // Runtime runs the containers of one engine. It is safe for concurrent use.

@@ -26,8 +26,34 @@ type session struct {
 	done  chan struct{} // closed when exit is known, and on disk for the first process
 	exit  exitRecord    // set before done is closed
 
-	mu   sync.Mutex  // guards proc
-	proc *os.Process // nil until it exists
+	mu   sync.Mutex // guards proc
+	proc process    // nil until it exists
+}
+
+// process is what a session runs: a child of this one, or a process of
+// containerd's.
+type process interface {
+	id() (procID, error)
+	// wait blocks until the process has ended. It is called once.
+	wait() model.ExitStatus
+	// signal fails with os.ErrProcessDone when the process has ended.
+	signal(sig syscall.Signal) error
+	resize(rows, cols uint16) error // without a terminal nothing happens
+	endInput()                      // a terminal's has no end
+}
+
+// run makes proc the session's process.
+func (s *session) run(proc process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proc = proc
+}
+
+// running gives the session's process; nil: it does not exist yet.
+func (s *session) running() process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc
 }
 
 func newSession(log *logWriter) *session {
@@ -77,7 +103,6 @@ func cloneProgram() (*os.File, error) {
 // when it exists and waits for box. An *ExecError says why there is no command;
 // the process ends by itself then.
 func (p *spawner) spawn(s *session, box sandbox, sys *syscall.SysProcAttr, placed func(pid int) error) error {
-	defer close(s.ready)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("start container process: %w", err)
@@ -109,9 +134,7 @@ func (p *spawner) spawn(s *session, box sandbox, sys *syscall.SysProcAttr, place
 	if err != nil {
 		return fmt.Errorf("start container process: make its namespaces: %w", err)
 	}
-	s.mu.Lock()
-	s.proc = proc
-	s.mu.Unlock()
+	s.run(&child{proc: proc, io: &s.stdio})
 	if err := placed(proc.Pid); err != nil {
 		return err
 	}
@@ -141,8 +164,8 @@ func (s *session) converse(ctl *net.UnixConn, terminal bool) error {
 // kill ends the process, if there is one, and collects it.
 func (s *session) kill() {
 	if s.proc != nil {
-		_ = s.proc.Kill()
-		_, _ = s.proc.Wait()
+		_ = s.proc.signal(syscall.SIGKILL)
+		s.proc.wait()
 	}
 }
 
@@ -153,7 +176,9 @@ func (s *session) pump() (drained <-chan struct{}) {
 		pumps.Go(func() { s.out.pump(streamStdout, s.stdio.console) })
 	} else {
 		pumps.Go(func() { s.out.pump(streamStdout, s.stdio.stdout.ours) })
-		pumps.Go(func() { s.out.pump(streamStderr, s.stdio.stderr.ours) })
+		if s.stdio.stderr.ours != nil {
+			pumps.Go(func() { s.out.pump(streamStderr, s.stdio.stderr.ours) })
+		}
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); pumps.Wait() }() // ends when the last holder of the streams does
@@ -162,13 +187,11 @@ func (s *session) pump() (drained <-chan struct{}) {
 
 // signal sends a signal to the process.
 func (s *session) signal(sig syscall.Signal) reply {
-	s.mu.Lock()
-	proc := s.proc
-	s.mu.Unlock()
+	proc := s.running()
 	if proc == nil {
 		return reply{Gone: true}
 	}
-	err := proc.Signal(sig)
+	err := proc.signal(sig)
 	switch {
 	case errors.Is(err, os.ErrProcessDone), errors.Is(err, syscall.ESRCH):
 		return reply{Gone: true}
@@ -178,22 +201,13 @@ func (s *session) signal(sig syscall.Signal) reply {
 	return reply{}
 }
 
-// resize tells the process how large its terminal is. Without one it is no
-// error: there is nothing to tell.
+// resize tells the process how large its terminal is.
 func (s *session) resize(rows, cols uint16) reply {
-	s.mu.Lock()
-	console := s.stdio.console
-	s.mu.Unlock()
-	if console == nil {
+	proc := s.running()
+	if proc == nil {
 		return reply{}
 	}
-	raw, err := console.SyscallConn()
-	if err == nil {
-		err = errors.Join(raw.Control(func(fd uintptr) {
-			err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
-		}), err)
-	}
-	if err != nil {
+	if err := proc.resize(rows, cols); err != nil {
 		return reply{Error: err.Error()}
 	}
 	return reply{}
@@ -223,7 +237,7 @@ func (s *session) serve(c *client, in *bufio.Reader, req request) {
 	inputEnded := make(chan error, 1)
 	go func() { // ends with the connection, which answer's caller closes
 		<-s.ready
-		inputEnded <- s.stdio.takeInput(in, req)
+		inputEnded <- s.takeInput(in, req)
 	}()
 	for {
 		select {
@@ -236,16 +250,4 @@ func (s *session) serve(c *client, in *bufio.Reader, req request) {
 			inputEnded = nil
 		}
 	}
-}
-
-// exitStatus gives Docker's number for how a process ended.
-func exitStatus(state *os.ProcessState, err error) model.ExitStatus {
-	if err != nil {
-		return model.ExitStatus{Code: codeLost, Err: fmt.Sprintf("wait for container process: %v", err)}
-	}
-	ws, ok := state.Sys().(syscall.WaitStatus)
-	if ok && ws.Signaled() {
-		return model.ExitStatus{Code: codeSignal + int(ws.Signal())}
-	}
-	return model.ExitStatus{Code: state.ExitCode()}
 }

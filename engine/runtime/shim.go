@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"weft/engine/model"
 )
 
 const (
@@ -40,8 +40,7 @@ type shim struct {
 	run      string // run directory
 	now      func() time.Time
 	log      *slog.Logger // to the file startShim gave
-	spawner  *spawner
-	cgroup   *cgroup // nil: the container has none
+	maker    maker
 	conns    sync.WaitGroup
 
 	listener *net.UnixListener
@@ -52,6 +51,26 @@ type shim struct {
 	execs  map[string]*session
 	ended  []*session // those of execs that have, oldest first
 }
+
+// maker makes a container's processes: this program, or containerd.
+type maker interface {
+	// first makes the container around its first process and lets it run.
+	first(s *session) error
+	// adopt takes back what an earlier shim of the container made.
+	adopt(s *session, first procID) (execs map[string]*session, err error)
+	// further makes a process in the container. An *ExecError says why not.
+	further(e *session, id string, spec model.ExecSpec) error
+	// retire lets go what a further process had that has ended.
+	retire(e *session)
+	outOfMemory() bool
+	// release removes what the container had besides its processes, which have
+	// ended.
+	release() error
+}
+
+// adopting, as a third argument, makes a shim one that takes over from another
+// that died.
+const adopting = "adopt"
 
 // ShimMain is a shim's whole life. args are the bundle and run directories;
 // descriptor 3 is the connection to the engine that starts it. The result is
@@ -65,7 +84,7 @@ func ShimMain(args []string) int {
 	// Whoever ends the session or the service must not end the container.
 	// Notify, unlike Ignore, is not inherited by the process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
-	if len(args) != 2 {
+	if len(args) != 2 && (len(args) != 3 || args[2] != adopting) {
 		return 2
 	}
 	ctl, err := controlConn()
@@ -80,11 +99,15 @@ func ShimMain(args []string) int {
 		quit:  make(chan struct{}),
 		execs: map[string]*session{},
 	}
+	begin := s.start
+	if len(args) == 3 {
+		begin = s.adopt
+	}
 	if err := s.prepare(); err != nil {
 		_ = writeLine(ctl, started{Error: &ExecError{Msg: err.Error()}})
 		return 1
 	}
-	if !s.start(ctl) {
+	if !begin(ctl) {
 		_ = os.Remove(filepath.Join(s.run, fileSocket))
 		return 1
 	}
@@ -109,17 +132,26 @@ func (s *shim) prepare() error {
 		return err
 	}
 	s.session = newSession(log)
-	if s.stdio, err = openStdio(s.bundle.OpenStdin, s.bundle.Spec.Process.Terminal); err != nil {
+	if s.maker, err = s.newMaker(); err != nil {
 		return err
 	}
-	if s.spawner, err = newSpawner(); err != nil {
+	var procs procsRecord
+	if err := readRecord(filepath.Join(s.run, fileProcs), &procs); err != nil {
 		return err
 	}
-	self, err := identify(os.Getpid())
-	if err != nil {
+	if procs.Shim, err = identify(os.Getpid()); err != nil {
 		return err
 	}
-	if err := writeRecord(filepath.Join(s.run, fileProcs), procsRecord{Shim: self}); err != nil {
+	if err := writeRecord(filepath.Join(s.run, fileProcs), procs); err != nil {
+		return err
+	}
+	return nil
+}
+
+// listen begins to answer on the socket.
+func (s *shim) listen() (err error) {
+	// A shim that died has left its own.
+	if err := os.Remove(filepath.Join(s.run, fileSocket)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if s.listener, err = listenSocket(s.run); err != nil {
@@ -134,19 +166,25 @@ func (s *shim) prepare() error {
 // the word, because the engine died, nothing has happened.
 func (s *shim) start(ctl net.Conn) bool {
 	in := bufio.NewReader(ctl)
+	if err := s.listen(); err != nil {
+		_ = writeLine(ctl, started{Error: &ExecError{Msg: err.Error()}})
+		return false
+	}
 	if _, err := ctl.Write([]byte(lineReady + "\n")); err != nil {
 		return false
 	}
 	if line, err := in.ReadString('\n'); err != nil || strings.TrimSpace(line) != lineStart {
 		return false
 	}
-	err := s.spawnFirst()
+	err := s.maker.first(s.session)
+	close(s.ready)
+	var run runRecord
 	if err == nil {
-		err = s.recordStart()
+		run, err = s.recordStart()
 	}
 	if err != nil {
 		s.kill()
-		_ = s.cgroup.remove()
+		_ = s.maker.release()
 		var exec *ExecError
 		if !errors.As(err, &exec) {
 			exec = &ExecError{Msg: err.Error()}
@@ -155,65 +193,96 @@ func (s *shim) start(ctl net.Conn) bool {
 		return false
 	}
 	// An engine that is gone finds the container running when it comes back.
-	_ = writeLine(ctl, started{Pid: s.proc.Pid})
+	_ = writeLine(ctl, started{Pid: run.Pid})
 	return true
 }
 
-// spawnFirst makes the container: a process in namespaces of its own, in a
-// cgroup of its own.
-func (s *shim) spawnFirst() error {
-	var err error
-	if s.cgroup, err = makeCgroup(s.bundle, s.log); err != nil {
-		return err
+// adopt goes on with the run of a shim that died.
+func (s *shim) adopt(ctl net.Conn) bool {
+	err := s.takeOver()
+	close(s.ready)
+	if err == nil {
+		err = s.listen()
 	}
-	return s.spawner.spawn(s.session, sandbox{Bundle: s.bundle, Root: filepath.Join(s.run, fileRoot)}, &syscall.SysProcAttr{
-		Setsid:     true,
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-	}, s.cgroup.add)
+	if err != nil {
+		_ = writeLine(ctl, started{Error: &ExecError{Msg: err.Error()}})
+		return false
+	}
+	_, _ = ctl.Write([]byte(lineReady + "\n"))
+	return true
 }
 
-// recordStart makes the run known, on disk before to anyone.
-func (s *shim) recordStart() error {
-	var procs procsRecord
-	path := filepath.Join(s.run, fileProcs)
-	if err := readRecord(path, &procs); err != nil {
+func (s *shim) takeOver() error {
+	var run runRecord
+	if err := readRecord(filepath.Join(s.dir, fileRun), &run); err != nil {
 		return err
 	}
-	id, err := identify(s.proc.Pid)
+	var procs procsRecord
+	if err := readRecord(filepath.Join(s.run, fileProcs), &procs); err != nil {
+		return err
+	}
+	s.exit.Number = run.Number
+	execs, err := s.maker.adopt(s.session, procs.Init)
 	if err != nil {
 		return err
 	}
-	procs.Init = id
-	if err := writeRecord(path, procs); err != nil {
-		return err
+	s.execMu.Lock()
+	defer s.execMu.Unlock()
+	for id, e := range execs {
+		s.execs[id] = e
+		s.follow(e)
 	}
-	var run runRecord
+	return nil
+}
+
+// newMaker gives what makes this container's processes.
+func (s *shim) newMaker() (maker, error) {
+	if s.bundle.Containerd != nil {
+		return newTaskMaker(s)
+	}
+	return newSandboxMaker(s)
+}
+
+// recordStart makes the run known, on disk before to anyone.
+func (s *shim) recordStart() (run runRecord, err error) {
+	var procs procsRecord
+	path := filepath.Join(s.run, fileProcs)
+	if err := readRecord(path, &procs); err != nil {
+		return run, err
+	}
+	if procs.Init, err = s.proc.id(); err != nil {
+		return run, err
+	}
+	if err := writeRecord(path, procs); err != nil {
+		return run, err
+	}
 	path = filepath.Join(s.dir, fileRun)
 	if err := readRecord(path, &run); err != nil {
-		return err
+		return run, err
 	}
-	s.exit.Number = run.Number + 1
-	return writeRecord(path, runRecord{Number: run.Number + 1, Pid: s.proc.Pid, Started: s.now()})
+	run = runRecord{Number: run.Number + 1, Pid: procs.Init.Pid, Started: s.now()}
+	s.exit.Number = run.Number
+	return run, writeRecord(path, run)
 }
 
 // supervise waits for the process, records its end, lets the clients have the
 // rest of the output and ends.
 func (s *shim) supervise() int {
 	drained := s.pump()
-	state, err := s.proc.Wait()
-	s.exit.Status = exitStatus(state, err)
-	s.exit.Status.Finished = s.now()
-	s.exit.Status.OOMKilled = s.cgroup.outOfMemory()
-	s.stdio.endInput()
+	s.exit.Status = s.stamped(s.proc.wait())
+	s.exit.Status.OOMKilled = s.maker.outOfMemory()
+	s.proc.endInput()
 	s.out.hurry(s.now().Add(clientTimeout))
 	s.await(drained, drainTimeout)
 	code := 0
-	if err := s.cgroup.remove(); err != nil {
-		code = 1
-	}
+	// First the record: with the rest the process may be forgotten.
 	if err := writeRecord(filepath.Join(s.dir, fileExit), s.exit); err != nil {
 		code = 1
 		s.exit.Status.Err = err.Error()
+	}
+	if err := s.maker.release(); err != nil {
+		s.log.Error("container not cleaned up", "err", err)
+		code = 1
 	}
 	close(s.done)
 	s.await(drained, clientTimeout)
@@ -222,6 +291,14 @@ func (s *shim) supervise() int {
 	_ = os.Remove(filepath.Join(s.run, fileSocket))
 	s.conns.Wait()
 	return code
+}
+
+// stamped gives a status its time, unless the process's maker knows it better.
+func (s *shim) stamped(st model.ExitStatus) model.ExitStatus {
+	if st.Finished.IsZero() {
+		st.Finished = s.now()
+	}
+	return st
 }
 
 // await waits for the output to be delivered, but not longer than a timeout;

@@ -3,14 +3,7 @@ package runtime
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"net"
-	goruntime "runtime"
-	"syscall"
-
-	"github.com/docker/docker/oci/caps"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"weft/engine/model"
 )
@@ -23,23 +16,20 @@ func (s *shim) exec(conn *net.UnixConn, in *bufio.Reader, req request) {
 		return
 	}
 	e := newSession(nil)
-	var err error
-	if e.stdio, err = openStdio(req.Spec.Stdin, req.Spec.TTY); err != nil {
-		_ = writeLine(conn, reply{Error: err.Error()})
-		return
-	}
 	s.execMu.Lock()
 	s.execs[req.Exec] = e
 	s.execMu.Unlock()
 	if req.Spec.Detached {
-		_ = writeLine(conn, s.execDetached(e, *req.Spec))
+		_ = writeLine(conn, s.execDetached(e, req.Exec, *req.Spec))
 		return
 	}
 	client, ok := e.admit(conn, req)
 	if !ok {
 		return
 	}
-	if err := s.spawnExec(e, *req.Spec); err != nil {
+	err := s.maker.further(e, req.Exec, *req.Spec)
+	close(e.ready)
+	if err != nil {
 		e.failed(err)
 		s.retire(e)
 		e.tell(client, err, req.Spec.TTY)
@@ -53,8 +43,10 @@ func (s *shim) exec(conn *net.UnixConn, in *bufio.Reader, req request) {
 }
 
 // execDetached starts a process whose output nobody takes.
-func (s *shim) execDetached(e *session, spec model.ExecSpec) reply {
-	if err := s.spawnExec(e, spec); err != nil {
+func (s *shim) execDetached(e *session, id string, spec model.ExecSpec) reply {
+	err := s.maker.further(e, id, spec)
+	close(e.ready)
+	if err != nil {
 		e.failed(err)
 		s.retire(e)
 		e.out.end()
@@ -99,14 +91,13 @@ func (s *session) tell(c *client, err error, terminal bool) {
 // superviseExec waits for the end of the process and its output.
 func (s *shim) superviseExec(e *session) {
 	drained := e.pump()
-	state, err := e.proc.Wait()
-	e.exit.Status = exitStatus(state, err)
-	e.exit.Status.Finished = s.now()
-	e.stdio.endInput()
+	e.exit.Status = s.stamped(e.proc.wait())
+	e.proc.endInput()
 	e.out.hurry(s.now().Add(clientTimeout))
 	s.await(drained, drainTimeout)
 	close(e.done)
 	e.out.end()
+	s.maker.retire(e)
 	s.retire(e)
 }
 
@@ -128,62 +119,4 @@ func (s *shim) retire(e *session) {
 			delete(s.execs, id)
 		}
 	}
-}
-
-// spawnExec makes a process in the container's namespaces.
-func (s *shim) spawnExec(e *session, spec model.ExecSpec) error {
-	box := sandbox{Bundle: s.bundle, Joined: true}
-	process := *s.bundle.Spec.Process
-	process.Args, process.Env, process.Terminal = spec.Args, mergeEnv(process.Env, spec.Env), spec.TTY
-	if spec.TTY {
-		process.Env = mergeEnv([]string{"TERM=xterm"}, process.Env)
-	}
-	if spec.Dir != "" {
-		process.Cwd = spec.Dir
-	}
-	if spec.User != "" {
-		box.Bundle.User, box.Bundle.Groups = spec.User, nil
-	}
-	if spec.AllCaps {
-		all := caps.GetAllCapabilities()
-		process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
-		box.Bundle.AllSyscalls = true
-	}
-	oci := *s.bundle.Spec
-	oci.Process = &process
-	box.Bundle.Spec = &oci
-	result := make(chan error, 1)
-	go func() {
-		// The thread ends with this goroutine: no other may run in the
-		// container's namespaces.
-		goruntime.LockOSThread()
-		if err := enterAll(s.proc.Pid); err != nil {
-			result <- err
-			return
-		}
-		result <- s.spawner.spawn(e, box, &syscall.SysProcAttr{Setsid: true}, func(pid int) error {
-			added := make(chan error)
-			go func() { added <- s.cgroup.add(pid) }() // where the host's cgroups can be seen
-			return <-added
-		})
-	}()
-	return <-result
-}
-
-// enterAll puts this thread into a process's namespaces; what it starts is in
-// its PID namespace too.
-func enterAll(pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return fmt.Errorf("enter container: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("enter container: %w", err)
-	}
-	const all = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP | unix.CLONE_NEWPID
-	if err := unix.Setns(fd, all); err != nil {
-		return fmt.Errorf("enter container: %w", err)
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 
+	"weft/engine/containerd"
 	"weft/engine/fault"
 	"weft/engine/model"
 )
@@ -22,9 +23,12 @@ type Spec struct {
 	Builtin bool
 	// NetNS is the path of the network namespace to enter; it must exist when
 	// the container starts. Empty: one of its own with nothing but loopback.
-	NetNS   string
-	Hosts   []HostEntry // after the loopback lines, in this order
-	Resolve Resolve
+	NetNS string
+	// Containerd is the daemon that makes the container's processes. Nil: its
+	// shim does.
+	Containerd *containerd.Ref
+	Hosts      []HostEntry // after the loopback lines, in this order
+	Resolve    Resolve
 }
 
 // HostEntry is a line of /etc/hosts.

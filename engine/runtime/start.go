@@ -40,13 +40,13 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, error) {
 	if err == nil {
 		return pid, nil
 	}
-	return 0, errors.Join(err, os.RemoveAll(r.runDir(id)))
+	return 0, errors.Join(err, r.endShim(ctx, id))
 }
 
 // launch starts a shim, connects the clients, and lets it start the process.
 // When that fails neither is left.
 func (r *Runtime) launch(ctx context.Context, id string) (int, error) {
-	ctl, shim, err := r.startShim(id)
+	ctl, shim, err := r.startShim(id, "")
 	if err != nil {
 		return 0, err
 	}
@@ -67,8 +67,8 @@ func (r *Runtime) launch(ctx context.Context, id string) (int, error) {
 }
 
 // startShim starts a shim and gives the connection to it. The shim is reaped
-// when it ends.
-func (r *Runtime) startShim(id string) (net.Conn, procID, error) {
+// when it ends. mode is adopting or empty.
+func (r *Runtime) startShim(id, mode string) (net.Conn, procID, error) {
 	fail := func(err error) (net.Conn, procID, error) {
 		return nil, procID{}, fmt.Errorf("start the shim of container %s: %w", id, err)
 	}
@@ -92,7 +92,11 @@ func (r *Runtime) startShim(id string) (net.Conn, procID, error) {
 	if err != nil {
 		return fail(err)
 	}
-	proc, err := os.StartProcess(r.cfg.Self, []string{ShimName, r.bundleDir(id), r.runDir(id)}, &os.ProcAttr{
+	args := []string{ShimName, r.bundleDir(id), r.runDir(id)}
+	if mode != "" {
+		args = append(args, mode)
+	}
+	proc, err := os.StartProcess(r.cfg.Self, args, &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
 		Files: []*os.File{null, log, log, theirs},

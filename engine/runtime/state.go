@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,7 +41,44 @@ func (r *Runtime) stateLocked(ctx context.Context, id string) (State, error) {
 	if err != nil || !lost {
 		return st, err
 	}
+	if adoptable(r.runDir(id)) {
+		return r.adoptRun(ctx, id)
+	}
 	return r.bury(id)
+}
+
+// adoptable reports whether the processes of a run did not die with its shim.
+func adoptable(run string) bool {
+	_, err := os.Stat(filepath.Join(run, fileTask))
+	return err == nil
+}
+
+// adoptRun gives a container whose shim died another one, which says what
+// became of it meanwhile. The caller holds the container's lock.
+func (r *Runtime) adoptRun(ctx context.Context, id string) (State, error) {
+	fail := func(err error) (State, error) {
+		return State{}, fmt.Errorf("take container %s over, whose shim died: %w", id, err)
+	}
+	r.cfg.Log.WarnContext(ctx, "shim died, starting another", "container_id", id)
+	ctl, shim, err := r.startShim(id, adopting)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = ctl.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = ctl.Close() })()
+	var answer started
+	line, err := bufio.NewReader(ctl).ReadString('\n')
+	switch {
+	case err != nil:
+		return fail(errors.Join(r.shimEnded(id), shim.end()))
+	case strings.TrimSpace(line) == lineReady:
+		st, _, err := r.look(ctx, id)
+		return st, err
+	}
+	if err := readLine(bufio.NewReader(strings.NewReader(line)), &answer); err != nil {
+		return fail(err)
+	}
+	return fail(answer.failure(id))
 }
 
 // look finds out the state of a container. lost means that it was started and

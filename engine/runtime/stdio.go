@@ -55,14 +55,11 @@ func (s *stdio) input() *os.File {
 	return s.stdin.ours
 }
 
-// endInput ends the process's standard input. A terminal's has no end.
-func (s *stdio) endInput() { _ = s.stdin.ours.Close() } // nil without standard input, which Close takes
-
 // takeInput gives the process what a client sends, until the client sends no
 // more. io.EOF means that the client has gone: one without input has nothing
 // else to tell us.
-func (s *stdio) takeInput(in *bufio.Reader, req request) error {
-	to := s.input()
+func (s *session) takeInput(in *bufio.Reader, req request) error {
+	to := s.stdio.input()
 	if !req.Stdin || to == nil {
 		if _, err := io.Copy(io.Discard, in); err != nil {
 			return err
@@ -77,8 +74,8 @@ func (s *stdio) takeInput(in *bufio.Reader, req request) error {
 		_, err = io.Copy(io.Discard, in)
 		return err
 	}
-	if !req.KeepStdin {
-		s.endInput()
+	if proc := s.running(); proc != nil && !req.KeepStdin {
+		proc.endInput()
 	}
 	return nil
 }

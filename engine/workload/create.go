@@ -98,6 +98,7 @@ func (m *Manager) register(spec model.ContainerSpec, imageID string) (*container
 		return nil, fault.Invalid("Invalid container name (%s), only %s are allowed", spec.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
 	}
 	id := newID()
+	spec.Process.Runtime = cmp.Or(spec.Process.Runtime, m.DefaultRuntime)
 	if spec.Process.Hostname == "" {
 		spec.Process.Hostname = id[:12]
 	}

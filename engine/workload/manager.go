@@ -83,13 +83,15 @@ type Table interface {
 
 // Config is what a Manager is made of. All fields are required.
 type Config struct {
-	Runtime   Runtime
-	Sandboxes Sandboxes
-	Networks  Networks
-	Table     Table
-	Publish   func(model.Event)
-	Log       *slog.Logger
-	Now       func() time.Time
+	Runtime Runtime
+	// DefaultRuntime is recorded of a container that asks for no runtime.
+	DefaultRuntime string
+	Sandboxes      Sandboxes
+	Networks       Networks
+	Table          Table
+	Publish        func(model.Event)
+	Log            *slog.Logger
+	Now            func() time.Time
 }
 
 // Manager owns this node's containers. It is safe for concurrent use.
