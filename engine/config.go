@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,8 @@ type Config struct {
 	Containerd string       // path of containerd's socket; empty: the distributions'
 	Bridge     string       // device of the default bridge network; empty: weft0
 	BridgeIP   netip.Prefix // its address and subnet; zero: one that is free
+
+	CgroupParent string // of the containers' cgroups; empty: /weft
 
 	Hostname string // empty: the machine's
 	Self     string // path of the weft binary, run again for shims and probes
@@ -88,6 +91,9 @@ func (c *Config) checkValues() error {
 		if c.SubnetSize != 0 && int(c.SubnetSize) < p.Bits() {
 			return fault.Invalid("--default-addr-pool-mask-length %d is larger than the pool %s", c.SubnetSize, p)
 		}
+	}
+	if p := c.CgroupParent; p != "" && (!path.IsAbs(p) || path.Clean(p) != p || strings.ContainsAny(p, "*?[\\")) {
+		return fault.Invalid("--cgroup-parent %q: must be an absolute path without \"..\" and wildcards, as in /weft", p)
 	}
 	c.Bridge = cmp.Or(c.Bridge, DefaultBridge)
 	if p := c.BridgeIP; p.IsValid() && (!p.Addr().Is4() || p.Bits() > 30 || p.Addr() == p.Masked().Addr()) {

@@ -184,7 +184,7 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	}
 	rt, err := runtime.New(runtime.Config{
 		Dir: filepath.Join(e.cfg.DataDir, "containers"), RunDir: filepath.Join(e.cfg.RunDir, "shim"),
-		Self: e.cfg.Self, Containerd: e.runtimes.containerd, Log: e.cfg.Log, Now: e.cfg.Now,
+		Self: e.cfg.Self, Containerd: e.runtimes.containerd, Log: e.cfg.Log, Now: e.cfg.Now, CgroupParent: e.cfg.CgroupParent,
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 // TestRestartAndHealth looks at containers the engine starts again, and at
 // those it asks how they are.
 func TestRestartAndHealth(t *testing.T) {
+	t.Parallel()
 	l, nodes := testLab(t, 1)
 	swarm(t, nodes)
 	n := nodes[0]

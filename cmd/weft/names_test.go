@@ -14,6 +14,7 @@ import (
 // IPs, networks of a host and ports published on it, before and after a crash
 // of the engine.
 func TestNamesAndPorts(t *testing.T) {
+	t.Parallel()
 	l, nodes := testLab(t, 2)
 	swarm(t, nodes)
 	one, two := nodes[0], nodes[1]

@@ -51,6 +51,7 @@ func nginxArchive(t *testing.T) string {
 // TestNginx runs a server people have: with a terminal, as a service, and
 // published on a host.
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	_, nodes := testLab(t, 2)
 	swarm(t, nodes)
 	one, two := nodes[0], nodes[1]

@@ -143,6 +143,7 @@ func leavings(t *testing.T, n node) string {
 // TestFullDisk fills the engine's disk with an image, and then with what a
 // container writes. Both are told, and room makes everything work again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	n := roughLab(t, "mount -t tmpfs -o size=48m tmpfs $DATA")
 	archive := busyboxArchive(t)
 	n.does(t, "import", "-c", `CMD ["sleep","1000"]`, "-c", "STOPSIGNAL KILL", archive, "busybox")
@@ -191,6 +192,7 @@ func largeArchive(t *testing.T, size int64) string {
 // TestNoCgroups is a host whose cgroups are nobody's to make: containers run
 // there, but not within limits.
 func TestNoCgroups(t *testing.T) {
+	t.Parallel()
 	n := roughLab(t, "umount -l /sys/fs/cgroup 2>/dev/null || true; mount -t tmpfs -o ro tmpfs /sys/fs/cgroup")
 	n.does(t, "import", "-c", `CMD ["sleep","1000"]`, "-c", "STOPSIGNAL KILL", busyboxArchive(t), "busybox")
 	n.does(t, "run", "--rm", "--network", "none", "busybox", "true")

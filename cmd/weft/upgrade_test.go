@@ -16,6 +16,7 @@ import (
 // TestUpgrade puts another build in the place of the engine's, whose old
 // containers go on with the shims of the old one.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "wl-")
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })

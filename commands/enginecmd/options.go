@@ -22,6 +22,7 @@ type runOptions struct {
 	containerd      string
 	bridge          string
 	bridgeIP        string
+	cgroupParent    string
 }
 
 func (o *runOptions) bind(cmd *cobra.Command) {
@@ -36,6 +37,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 	f.StringVar(&o.containerd, "containerd", "", "Socket of containerd (default /run/containerd/containerd.sock)")
 	f.StringVar(&o.bridge, "bridge", engine.DefaultBridge, "Device of the default bridge network")
 	f.StringVar(&o.bridgeIP, "bip", "", "Its address and subnet, as in 172.17.0.1/16 (default one that is free)")
+	f.StringVar(&o.cgroupParent, "cgroup-parent", "", "Cgroup to make the containers' in (default /weft)")
 	f.Uint32Var(&o.poolMask, "default-addr-pool-mask-length", 0, "Prefix length of the subnets cut from the pools (default 24)")
 }
 
@@ -44,7 +46,7 @@ func (o *runOptions) bind(cmd *cobra.Command) {
 func (o *runOptions) config() (engine.Config, error) {
 	cfg := engine.Config{
 		DataDir: o.dataDir, RunDir: o.runDir, Listen: o.listen,
-		DataPathAddr: o.dataPathAddr, DataPathPort: o.dataPathPort, SubnetSize: o.poolMask, Bridge: o.bridge,
+		DataPathAddr: o.dataPathAddr, DataPathPort: o.dataPathPort, SubnetSize: o.poolMask, Bridge: o.bridge, CgroupParent: o.cgroupParent,
 		Runtime: o.runtime, Containerd: o.containerd,
 	}
 	if o.bridgeIP != "" {
@@ -72,6 +74,9 @@ func (o *runOptions) args() []string {
 	}
 	if o.bridge != engine.DefaultBridge {
 		args = append(args, "--bridge", o.bridge)
+	}
+	if o.cgroupParent != "" {
+		args = append(args, "--cgroup-parent", o.cgroupParent)
 	}
 	if o.bridgeIP != "" {
 		args = append(args, "--bip", o.bridgeIP)

@@ -229,9 +229,9 @@ func TestFailingAndUnsupportedTasks(t *testing.T) {
 	specs := map[string]swarm.ServiceSpec{}
 	specs["task: non-zero exit (3)"] = serviceSpec("dies", "net", 1)
 	specs["network dark is encrypted"] = serviceSpec("dark", "dark", 1)
-	mounts := serviceSpec("mounts", "net", 1)
-	mounts.TaskTemplate.ContainerSpec.ReadOnly = true
-	specs["cannot run tasks with a read-only root filesystem"] = mounts
+	filtered := serviceSpec("filtered", "net", 1)
+	filtered.TaskTemplate.ContainerSpec.Privileges = &swarm.Privileges{Seccomp: &swarm.SeccompOpts{Mode: swarm.SeccompModeCustom, Profile: []byte("{}")}}
+	specs["cannot run tasks with a system call filter of its own"] = filtered
 	for want, spec := range specs {
 		spec.TaskTemplate.RestartPolicy = &once
 		if _, err := m.CreateService(t.Context(), spec); err != nil {

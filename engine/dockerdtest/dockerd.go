@@ -16,9 +16,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -26,7 +23,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"weft/engine/fault"
 	"weft/engine/lab"
@@ -115,15 +111,14 @@ func Start(tb testing.TB, o Options) *Bed {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cgroups := "/" + filepath.Base(dir)
 	tb.Cleanup(func() {
-		if err := errors.Join(removeCgroups(cgroups), os.RemoveAll(dir)); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
 			tb.Errorf("clean up after dockerd: %v", err)
 		}
 	})
 	l, err := lab.Up(tb.Context(), lab.Config{
 		StateDir: dir, Name: "d", Hosts: max(o.Hosts, 1), MTU: o.MTU, Self: self,
-		Boot: func(h lab.Host) lab.Boot { return boot(h, cgroups, o.Daemon) },
+		Boot: func(h lab.Host) lab.Boot { return boot(h, o.Daemon) },
 	})
 	if err != nil {
 		tb.Fatalf("start dockerd: %v", err)
@@ -151,14 +146,14 @@ func Start(tb testing.TB, o Options) *Bed {
 	return b
 }
 
-func boot(h lab.Host, cgroups string, more []string) lab.Boot {
+func boot(h lab.Host, more []string) lab.Boot {
 	socket := filepath.Join(lab.RunDir, socketName)
 	return lab.Boot{
 		Command: slices.Concat([]string{
 			"/usr/sbin/dockerd", "--host", "unix://" + socket, "--data-root", h.DataDir(),
 			"--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
 			// systemd, where it runs, knows nothing of our cgroups.
-			"--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", cgroups + "/" + h.Name,
+			"--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", h.Cgroup(),
 		}, more),
 		Env:    []string{"DOCKER_HOST=unix://" + socket},
 		Notify: true,
@@ -277,43 +272,4 @@ func tree(tb testing.TB) []byte {
 		tb.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// removeCgroups removes a cgroup and all below it from every hierarchy, of
-// version 1 or 2. Their processes are dead, which the kernel may notice late.
-func removeCgroups(name string) error {
-	const root = "/sys/fs/cgroup"
-	tops, err := filepath.Glob(root + "/*" + name)
-	if err != nil {
-		return err
-	}
-	var dirs []string
-	for _, top := range append(tops, root+name) {
-		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("look for cgroups: %w", err)
-		}
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for _, dir := range slices.Backward(dirs) {
-		for {
-			err := os.Remove(dir)
-			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("remove cgroup: %w", err)
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-	}
-	return nil
 }

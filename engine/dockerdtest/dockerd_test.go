@@ -68,26 +68,31 @@ func TestDaemonsFormASwarm(t *testing.T) {
 
 func TestNothingIsLeft(t *testing.T) {
 	dockerdtest.Require(t)
-	var dir string
+	var dir, cgroup string
 	t.Run("a daemon with a container", func(t *testing.T) {
 		bed := dockerdtest.Start(t, dockerdtest.Options{})
 		bed.Hosts[0].Docker("run", "-d", dockerdtest.Image, "sleep", "1000")
 		dir = filepath.Dir(filepath.Dir(bed.Lab.Underlay()))
-		for what, there := range traces(t, dir) {
+		host, err := bed.Lab.Host(bed.Hosts[0].Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cgroup = filepath.Dir(host.Cgroup())
+		for what, there := range traces(t, dir, cgroup) {
 			if there == 0 {
 				t.Errorf("the count of %s sees nothing", what)
 			}
 		}
 	})
-	for what, there := range traces(t, dir) {
+	for what, there := range traces(t, dir, cgroup) {
 		if there > 0 {
 			t.Errorf("%d %s are left", there, what)
 		}
 	}
 }
 
-// traces counts what carries the name of a bed's directory.
-func traces(t *testing.T, dir string) map[string]int {
+// traces counts what carries the name of a bed's directory, or of its cgroup.
+func traces(t *testing.T, dir, cgroup string) map[string]int {
 	t.Helper()
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
@@ -101,9 +106,9 @@ func traces(t *testing.T, dir string) map[string]int {
 		}
 		return paths
 	}
-	const cgroups = "/sys/fs/cgroup/" // of version 2, or with one directory per controller
+	const cgroups = "/sys/fs/cgroup" // of version 2, or with one directory per controller
 	count["directories"] = len(glob(dir))
-	count["cgroups"] = len(glob(cgroups+filepath.Base(dir))) + len(glob(cgroups+"*/"+filepath.Base(dir)))
+	count["cgroups"] = len(glob(cgroups+cgroup)) + len(glob(cgroups+"/*"+cgroup))
 	count["processes"] = 0
 	for _, path := range glob("/proc/[0-9]*/cmdline") {
 		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) {

@@ -76,7 +76,7 @@ func EngineBoot(self string) func(Host) Boot {
 	const socket = "engine.sock"
 	return func(h Host) Boot {
 		return Boot{
-			Command: []string{self, "engine", "run", "--data-dir", h.DataDir(), "--run-dir", RunDir},
+			Command: []string{self, "engine", "run", "--data-dir", h.DataDir(), "--run-dir", RunDir, "--cgroup-parent", h.Cgroup()},
 			Env:     []string{"DOCKER_HOST=unix://" + filepath.Join(RunDir, socket)},
 			Notify:  true,
 			Socket:  socket,

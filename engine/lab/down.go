@@ -38,7 +38,7 @@ func (l *Lab) Down(ctx context.Context) error {
 func (l *Lab) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	err := errors.Join(l.killAll(ctx), l.removeUnderlay(), l.unmountAll())
+	err := errors.Join(l.killAll(ctx), l.removeUnderlay(), l.unmountAll(), removeCgroups(ctx, labCgroup(l.dir)))
 	if err != nil {
 		return fmt.Errorf("remove lab %s: %w", l.Name, err)
 	}

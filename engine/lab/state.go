@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,12 @@ func (h Host) RunPath() string { return filepath.Join(h.dir, "run") }
 
 // LogPath is the file the host's command logs to.
 func (h Host) LogPath() string { return filepath.Join(h.dir, "engine.log") }
+
+// Cgroup is where the host's command is to keep cgroups, which are the whole
+// machine's: what is below goes with the lab.
+func (h Host) Cgroup() string {
+	return path.Join(labCgroup(filepath.Dir(h.dir)), h.Name)
+}
 
 // Socket is the path, outside the host, of the API its command serves; empty
 // if there is none.

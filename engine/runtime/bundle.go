@@ -69,9 +69,9 @@ func (b *bundle) builtin() bool { return len(b.RootFS) == 0 }
 // gives: raw sockets for ping, low ports for its servers.
 var builtinCaps = []string{"CAP_NET_RAW", "CAP_NET_BIND_SERVICE"}
 
-// bundle translates s. dir is the bundle's directory,
-// where the container's own files in /etc are.
-func (s Spec) bundle(dir string) (bundle, error) {
+// bundle translates s. dir is the bundle's directory, where the container's own
+// files in /etc are.
+func (s Spec) bundle(dir, cgroupParent string) (bundle, error) {
 	hostname := s.Process.Hostname
 	if hostname == "" {
 		const short = 12 // Docker's hostname is the short form of the ID

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
@@ -14,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupParent is the cgroup all containers' are in.
-const cgroupParent = "/weft"
+// DefaultCgroupParent is the cgroup containers' are in unless told otherwise.
+const DefaultCgroupParent = "/weft"
 
 // cgroupRoot is where cgroups of version 2 are.
 const cgroupRoot = "/sys/fs/cgroup"
@@ -23,8 +25,9 @@ const cgroupRoot = "/sys/fs/cgroup"
 // cgroup is a container's cgroup, of either version. A nil one is none: every
 // method is fine with that.
 type cgroup struct {
-	v1 cgroup1.Cgroup
-	v2 *cgroup2.Manager
+	path string
+	v1   cgroup1.Cgroup
+	v2   *cgroup2.Manager
 }
 
 // makeCgroup makes the container's cgroup with its limits. Where cgroups can't
@@ -44,25 +47,25 @@ func makeCgroup(b bundle, log *slog.Logger) (*cgroup, error) {
 	return nil, nil //nolint:nilnil // none is a cgroup too
 }
 
-func newCgroup(path string, res *specs.LinuxResources) (*cgroup, error) {
+func newCgroup(name string, res *specs.LinuxResources) (*cgroup, error) {
 	if res == nil {
 		res = &specs.LinuxResources{}
 	}
 	if cgroups.Mode() == cgroups.Unified {
-		m, err := cgroup2.NewManager(cgroupRoot, path, cgroup2.ToResources(res))
+		m, err := cgroup2.NewManager(cgroupRoot, name, cgroup2.ToResources(res))
 		if err != nil {
 			return nil, err
 		}
-		return &cgroup{v2: m}, nil
+		return &cgroup{path: name, v2: m}, nil
 	}
-	cg, err := cgroup1.New(cgroup1.StaticPath(path), res)
+	cg, err := cgroup1.New(cgroup1.StaticPath(name), res)
 	if err != nil {
 		return nil, err
 	}
 	if err := controlled(cg, res); err != nil {
 		return nil, errors.Join(err, cg.Delete())
 	}
-	return &cgroup{v1: cg}, nil
+	return &cgroup{path: name, v1: cg}, nil
 }
 
 // errNoController is a bound nothing on this host would keep.
@@ -91,19 +94,19 @@ func controlled(cg cgroup1.Cgroup, res *specs.LinuxResources) error {
 }
 
 // loadCgroup finds a container's cgroup; nil when it has none.
-func loadCgroup(path string) *cgroup {
+func loadCgroup(name string) *cgroup {
 	if cgroups.Mode() == cgroups.Unified {
-		m, err := cgroup2.Load(path)
+		m, err := cgroup2.Load(name)
 		if err != nil {
 			return nil
 		}
-		return &cgroup{v2: m}
+		return &cgroup{path: name, v2: m}
 	}
-	cg, err := cgroup1.Load(cgroup1.StaticPath(path))
+	cg, err := cgroup1.Load(cgroup1.StaticPath(name))
 	if err != nil {
 		return nil
 	}
-	return &cgroup{v1: cg}
+	return &cgroup{path: name, v1: cg}
 }
 
 // add moves a process in.
@@ -137,16 +140,17 @@ func (c *cgroup) outOfMemory() bool {
 	return false
 }
 
-// remove deletes the cgroup, and the parent with the last one. One that is
-// gone is no error.
+// remove deletes the cgroup, and with the last one the parents that are the
+// engine's own. One that is gone is no error.
 func (c *cgroup) remove() error {
-	defer removeParent()
+	if c == nil {
+		return nil
+	}
+	defer removeParents(c.path)
 	var err error
-	switch {
-	case c == nil:
-	case c.v2 != nil:
+	if c.v2 != nil {
 		err = c.v2.Delete()
-	default:
+	} else {
 		err = c.v1.Delete()
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, cgroup1.ErrCgroupDeleted) {
@@ -158,10 +162,13 @@ func (c *cgroup) remove() error {
 	return nil
 }
 
-// removeParent deletes the parent of all cgroups if there is none in it.
-func removeParent() {
-	parents, _ := filepath.Glob(cgroupRoot + "/*" + cgroupParent) // the pattern is well formed
-	for _, dir := range append(parents, cgroupRoot+cgroupParent) {
-		_ = unix.Rmdir(dir) // busy or gone
+// removeParents deletes what is above a cgroup, up to DefaultCgroupParent, if
+// nothing else is in it. Parents of somebody else's are left alone.
+func removeParents(cgroup string) {
+	for up := path.Dir(cgroup); up == DefaultCgroupParent || strings.HasPrefix(up, DefaultCgroupParent+"/"); up = path.Dir(up) {
+		dirs, _ := filepath.Glob(cgroupRoot + "/*" + up) // no special characters in it but a user's, who gets what they match
+		for _, dir := range append(dirs, cgroupRoot+up) {
+			_ = unix.Rmdir(dir) // busy or gone
+		}
 	}
 }

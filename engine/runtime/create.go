@@ -17,7 +17,7 @@ func (r *Runtime) Create(ctx context.Context, spec Spec) error {
 		return err
 	}
 	dir := r.bundleDir(spec.ID)
-	b, err := spec.bundle(dir)
+	b, err := spec.bundle(dir, r.cfg.CgroupParent)
 	if err != nil {
 		return err
 	}

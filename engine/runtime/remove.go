@@ -77,11 +77,14 @@ func (r *Runtime) endShim(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	if err := loadCgroup(path.Join(cgroupParent, id)).remove(); err != nil {
+	if err := loadCgroup(r.cgroupOf(id)).remove(); err != nil {
 		return err
 	}
 	return os.RemoveAll(run)
 }
+
+// cgroupOf gives the path of a container's cgroup.
+func (r *Runtime) cgroupOf(id string) string { return path.Join(r.cfg.CgroupParent, id) }
 
 // purgeRun removes what containerd has of a run whose shim did not get to it.
 func (r *Runtime) purgeRun(ctx context.Context, id string) (err error) {
@@ -99,7 +102,7 @@ func (r *Runtime) purgeRun(ctx context.Context, id string) (err error) {
 	if _, err := client.Answers(ctx); err != nil {
 		return err
 	}
-	return purgeTask(ctx, client, id, r.runDir(id))
+	return purgeTask(ctx, client, r.cgroupOf(id), r.runDir(id))
 }
 
 // List gives the IDs of all containers, sorted.

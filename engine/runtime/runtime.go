@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type Config struct {
 	Containerd *containerd.Ref
 	Log        *slog.Logger
 	Now        func() time.Time
+	// CgroupParent is where the containers' cgroups are made; empty:
+	// DefaultCgroupParent.
+	CgroupParent string
 }
 
 // Runtime runs the containers of one engine. It is safe for concurrent use.
@@ -54,6 +58,7 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.Dir == "" || cfg.RunDir == "" || cfg.Self == "" || cfg.Log == nil || cfg.Now == nil {
 		return nil, fault.Invalid("runtime: Dir, RunDir, Self, Log and Now are required")
 	}
+	cfg.CgroupParent = cmp.Or(cfg.CgroupParent, DefaultCgroupParent)
 	for _, dir := range []*string{&cfg.Dir, &cfg.RunDir} {
 		abs, err := filepath.Abs(*dir)
 		if err != nil {

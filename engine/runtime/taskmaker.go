@@ -223,16 +223,16 @@ func (m *taskMaker) release() error {
 	if _, err := m.client.Answers(ctx); err != nil {
 		return err // it stays on record that there is something
 	}
-	return purgeTask(ctx, m.client, m.bundle.ID, m.run)
+	return purgeTask(ctx, m.client, m.bundle.Spec.Linux.CgroupsPath, m.run)
 }
 
 // purgeTask removes what containerd has of a run, and then what says that it
 // has something. The output that waits in FIFOs stays for who has them open.
-func purgeTask(ctx context.Context, client *containerd.Client, id, run string) error {
-	if err := client.Purge(ctx, id); err != nil {
+func purgeTask(ctx context.Context, client *containerd.Client, cgroup, run string) error {
+	if err := client.Purge(ctx, path.Base(cgroup)); err != nil {
 		return err
 	}
-	if err := loadCgroup(path.Join(cgroupParent, id)).remove(); err != nil {
+	if err := loadCgroup(cgroup).remove(); err != nil {
 		return err
 	}
 	return errors.Join(

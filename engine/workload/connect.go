@@ -28,7 +28,7 @@ func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkReq
 		return fault.Forbidden("container sharing network namespace with another container or host cannot be connected to any other network")
 	}
 	if m.connected(rec, req.Network, networkID) {
-		return fault.Forbidden("endpoint with name %s already exists in network %s", rec.Spec.Name, req.Network)
+		return alreadyOn(rec, req.Network, networkID)
 	}
 	if err := m.Networks.Check(ctx, req); err != nil {
 		return err
@@ -42,6 +42,16 @@ func (m *Manager) Connect(ctx context.Context, name string, req model.NetworkReq
 		}
 	}
 	return m.update(c, func(r *model.Container) { r.Spec.Networks = append(r.Spec.Networks, req) })
+}
+
+// alreadyOn says so in Docker's words, which are others for the networks of one
+// host than for the swarm's.
+func alreadyOn(rec model.Container, name, networkID string) error {
+	local := slices.ContainsFunc(rec.Endpoints, func(e model.Endpoint) bool { return e.NetworkID == networkID && e.Driver == "bridge" })
+	if local {
+		return fault.Forbidden("endpoint with name %s already exists in network %s", rec.Spec.Name, name)
+	}
+	return fault.Forbidden("%s is already attached to network %s", rec.Spec.Name, name)
 }
 
 // shares reports whether the sandbox of a container is also somebody else's.
