@@ -92,12 +92,8 @@ func (c *Config) checkValues() error {
 			return fault.Invalid("--default-addr-pool-mask-length %d is larger than the pool %s", c.SubnetSize, p)
 		}
 	}
-	if p := c.CgroupParent; p != "" && (!path.IsAbs(p) || path.Clean(p) != p || strings.ContainsAny(p, "*?[\\")) {
-		return fault.Invalid("--cgroup-parent %q: must be an absolute path without \"..\" and wildcards, as in /weft", p)
-	}
-	c.Bridge = cmp.Or(c.Bridge, DefaultBridge)
-	if p := c.BridgeIP; p.IsValid() && (!p.Addr().Is4() || p.Bits() > 30 || p.Addr() == p.Masked().Addr()) {
-		return fault.Invalid("--bip %s: must be the bridge's own IPv4 address with its prefix length, /30 or larger, like 172.17.0.1/16", p)
+	if err := c.checkHost(); err != nil {
+		return err
 	}
 	if c.Hostname == "" {
 		h, err := os.Hostname()
@@ -117,6 +113,18 @@ func (c *Config) checkRuntime() error {
 	c.Containerd = strings.TrimPrefix(cmp.Or(c.Containerd, containerd.DefaultAddress), "unix://")
 	if !filepath.IsAbs(c.Containerd) {
 		return fault.Invalid("--containerd %q: must be the absolute path of containerd's socket, as in %s", c.Containerd, containerd.DefaultAddress)
+	}
+	return nil
+}
+
+// checkHost looks at what the engine makes of this host for its containers.
+func (c *Config) checkHost() error {
+	if p := c.CgroupParent; p != "" && (!path.IsAbs(p) || path.Clean(p) != p || strings.ContainsAny(p, "*?[\\")) {
+		return fault.Invalid("--cgroup-parent %q: must be an absolute path without \"..\" and wildcards, as in /weft", p)
+	}
+	c.Bridge = cmp.Or(c.Bridge, DefaultBridge)
+	if p := c.BridgeIP; p.IsValid() && (!p.Addr().Is4() || p.Bits() > 30 || p.Addr() == p.Masked().Addr()) {
+		return fault.Invalid("--bip %s: must be the bridge's own IPv4 address with its prefix length, /30 or larger, like 172.17.0.1/16", p)
 	}
 	return nil
 }
