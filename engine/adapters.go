@@ -119,7 +119,7 @@ const checkOutput = 4096
 
 // Check answers workload.Runtime with a further process, which ends with ctx.
 func (p processes) Check(ctx context.Context, id string, spec model.ExecSpec) (int, string, error) {
-	execID := newExecID()
+	execID := model.NewID()
 	var out beginning
 	err := p.rt.Exec(ctx, id, execID, spec, runtime.AttachOptions{Stdout: &out, Stderr: &out})
 	background := context.WithoutCancel(ctx)

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -23,15 +21,8 @@ type execs struct {
 
 func newExecs() *execs { return &execs{byID: map[string]*model.Exec{}} }
 
-// newExecID gives 64 random hex digits, the form of Docker's IDs.
-func newExecID() string {
-	var id [32]byte
-	_, _ = rand.Read(id[:]) // never fails since Go 1.24
-	return hex.EncodeToString(id[:])
-}
-
 func (x *execs) add(e model.Exec) string {
-	e.ID = newExecID()
+	e.ID = model.NewID()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.byID) >= execsKept {

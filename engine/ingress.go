@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -103,11 +101,9 @@ func (g *ingress) set(ctx context.Context, a *model.Attachment) error {
 
 // fresh has no name: like Docker's it is a peer, and answers to nothing.
 func (g *ingress) fresh(a *model.Attachment) *model.Endpoint {
-	var id [32]byte
-	_, _ = rand.Read(id[:]) // never fails since Go 1.24
 	container, _ := ingressNames(a.Network.Name)
 	return &model.Endpoint{
-		ID: hex.EncodeToString(id[:]), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: container,
+		ID: model.NewID(), NetworkID: a.Network.ID, NetworkName: a.Network.Name, ContainerID: container,
 		Addr: a.Addrs[0], MAC: model.MACFromAddr(a.Addrs[0].Addr()), IfName: "eth0", Sandbox: g.sandbox,
 	}
 }

@@ -9,7 +9,6 @@ package localnet
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -277,7 +276,7 @@ func (r *Registry) Create(ctx context.Context, nw model.Network) (model.Network,
 			return nw, fault.Conflict("network with name %s already exists", nw.Name)
 		}
 	}
-	nw.ID, nw.Scope, nw.Created = newID(), model.ScopeLocal, r.Now()
+	nw.ID, nw.Scope, nw.Created = model.NewID(), model.ScopeLocal, r.Now()
 	if nw.ConfigOnly {
 		nw.Driver = driverNull
 		return nw, r.record(nw)
@@ -304,13 +303,6 @@ func (r *Registry) Create(ctx context.Context, nw model.Network) (model.Network,
 		return nw, errors.Join(err, r.Table.Delete(nw.ID))
 	}
 	return nw, nil
-}
-
-// newID gives 64 random hex digits, the form of Docker's network IDs.
-func newID() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	return hex.EncodeToString(b[:])
 }
 
 // copyFrom gives nw the configuration of the network it names.

@@ -3,8 +3,6 @@ package workload
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"maps"
 	"regexp"
 	"slices"
@@ -19,14 +17,6 @@ import (
 
 // nameForm is what Docker accepts as a container's name.
 var nameForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
-
-// newID gives 64 random hex digits, the form of Docker's container and
-// endpoint IDs.
-func newID() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	return hex.EncodeToString(b[:])
-}
 
 // Create records a container and makes its bundle. Nothing runs and no
 // address is taken until Start.
@@ -97,7 +87,7 @@ func (m *Manager) register(spec model.ContainerSpec, imageID string) (*container
 	if spec.Name != "" && !nameForm.MatchString(spec.Name) {
 		return nil, fault.Invalid("Invalid container name (%s), only %s are allowed", spec.Name, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
 	}
-	id := newID()
+	id := model.NewID()
 	spec.Process.Runtime = cmp.Or(spec.Process.Runtime, m.DefaultRuntime)
 	if spec.Process.Hostname == "" {
 		spec.Process.Hostname = id[:12]

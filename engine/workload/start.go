@@ -212,7 +212,7 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, re
 		return fault.Internal("network %s gave container %s no address", a.Network.Name, rec.Spec.Name)
 	}
 	ep := endpointOf(rec, a)
-	ep.ID, ep.IfName, ep.GwPriority = newID(), freeIfName(rec), req.GwPriority
+	ep.ID, ep.IfName, ep.GwPriority = model.NewID(), freeIfName(rec), req.GwPriority
 	ep.TaskAliases = append([]string{rec.ID[:12]}, req.Aliases...)
 	if h := rec.Spec.Process.Hostname; !slices.Contains(ep.TaskAliases, h) && rec.Spec.Service == nil {
 		ep.TaskAliases = append(ep.TaskAliases, h)

@@ -90,7 +90,7 @@ func (b containerBackend) Create(_ context.Context, spec model.ContainerSpec) (s
 		}
 	}
 	c := &container{
-		Container: model.Container{ID: newID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
+		Container: model.Container{ID: model.NewID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
 		quit:      make(chan int, 1),
 	}
 	c.input, c.stdin = io.Pipe()

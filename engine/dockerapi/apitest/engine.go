@@ -2,7 +2,6 @@ package apitest
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -64,7 +63,7 @@ func New(now func() time.Time) *Engine {
 	}
 	e.info.LocalNodeState = swarm.LocalNodeStateInactive
 	e.networks = []network.Inspect{{
-		Name: network.NetworkNone, ID: newID(), Created: now(), Scope: "local", Driver: "null", EnableIPv4: true,
+		Name: network.NetworkNone, ID: model.NewID(), Created: now(), Scope: "local", Driver: "null", EnableIPv4: true,
 		IPAM: network.IPAM{Driver: "default", Config: []network.IPAMConfig{}}, Options: map[string]string{}, Labels: map[string]string{},
 	}}
 	return e
@@ -155,13 +154,6 @@ func Serve(tb testing.TB, h http.Handler) string {
 		}
 	})
 	return path
-}
-
-// newID gives an ID as Docker gives containers and local networks.
-func newID() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }
 
 // newSwarmID gives an ID as SwarmKit gives them: 25 digits and small letters.

@@ -33,7 +33,7 @@ func (b containerBackend) CreateExec(ctx context.Context, name string, e model.E
 	if c.State != model.StateRunning {
 		return "", fault.Conflict("container %s is not running", c.ID)
 	}
-	e.ID, e.ContainerID = newID(), c.ID
+	e.ID, e.ContainerID = model.NewID(), c.ID
 	b.e.mu.Lock()
 	defer b.e.mu.Unlock()
 	b.e.execs[e.ID] = e

@@ -220,7 +220,7 @@ func (e *Engine) attachLocked(c *container, req model.NetworkRequest) error {
 		return fault.Forbidden("Address already in use")
 	}
 	c.Endpoints = append(c.Endpoints, model.Endpoint{
-		ID: newID(), NetworkID: nw.ID, NetworkName: nw.Name, ContainerID: c.ID, Name: c.Spec.Name,
+		ID: model.NewID(), NetworkID: nw.ID, NetworkName: nw.Name, ContainerID: c.ID, Name: c.Spec.Name,
 		Addr: netip.PrefixFrom(addr, subnet.Bits()), Gateway: gateway, MAC: model.MACFromAddr(addr), TaskAliases: req.Aliases,
 	})
 	return nil
