@@ -133,10 +133,17 @@ func (f containerFilter) matches(c model.Container) bool {
 		!f.args.ExactMatch("health", container.NoHealthcheck),
 		f.isTask != nil && *f.isTask != (c.Spec.Service != nil),
 		len(f.exited) > 0 && (running || c.Started.IsZero() || !slices.Contains(f.exited, c.ExitCode)),
-		f.args.Contains("volume"), f.args.Contains("publish"), f.args.Contains("expose"): // nothing has any
+		f.args.Contains("publish"), f.args.Contains("expose"): // nothing has any
 		return false
 	}
-	return f.matchesImage(c) && f.matchesNetwork(c)
+	return f.matchesImage(c) && f.matchesNetwork(c) && f.matchesVolume(c)
+}
+
+// matchesVolume looks for a volume by its name or by where something is mounted.
+func (f containerFilter) matchesVolume(c model.Container) bool {
+	return !f.args.Contains("volume") || slices.ContainsFunc(mountPoints(c), func(m container.MountPoint) bool {
+		return f.args.ExactMatch("volume", m.Destination) || m.Name != "" && f.args.ExactMatch("volume", m.Name)
+	})
 }
 
 func (f containerFilter) matchesImage(c model.Container) bool {
