@@ -18,6 +18,7 @@ func TestVerbs(t *testing.T) {
 	one.does(t, "import", "-c", `CMD ["sleep","1000"]`, "-c", "STOPSIGNAL KILL", archive, "busybox")
 	before := mounted(t, one)
 	t.Run("volumes", func(t *testing.T) { volumes(t, one) })
+	t.Run("service", func(t *testing.T) { serviceMounts(t, one) })
 	t.Run("crash", func(t *testing.T) { volumesOverCrash(t, one) })
 	if after := mounted(t, one); after != before {
 		t.Errorf("mounts leaked\nbefore:\n%s\nafter:\n%s", before, after)
@@ -107,6 +108,28 @@ func volumes(t *testing.T, n node) {
 		t.Errorf("pruned: %q", got)
 	}
 	n.does(t, "rmi", "owning")
+}
+
+// serviceMounts gives the tasks of a service something to mount.
+func serviceMounts(t *testing.T, n node) {
+	n.weft(t, "swarm", "init", "--advertise-addr", n.addr())
+	n.weft(t, "service", "create", "--detach", "--name", "mounting", "--mount", "type=volume,src=served,dst=/s", "--mount", "type=volume,dst=/anon",
+		"--mount", "type=bind,src="+t.TempDir()+",dst=/b,readonly", "--mount", "type=tmpfs,dst=/t,tmpfs-size=1m", "busybox", "sh", "-c", "touch /s/x /anon/x /t/x && ! touch /b/x && sleep 1000")
+	awaitReplicas(t, n, "mounting", "1/1")
+	await(t, 20*time.Second, func() (bool, string) {
+		r := n.docker(t, "run", "--rm", "-v", "served:/s", "busybox", "ls", "/s/x")
+		return r.code == 0, r.String()
+	})
+	if got := n.does(t, "volume", "ls", "-q"); len(strings.Fields(got)) != 2 {
+		t.Errorf("volumes of the task: %q", got)
+	}
+	n.weft(t, "service", "rm", "mounting")
+	await(t, 30*time.Second, func() (bool, string) {
+		r := n.docker(t, "volume", "ls", "-q")
+		return r.out == "served\n", r.String()
+	})
+	n.does(t, "volume", "rm", "served")
+	n.weft(t, "swarm", "leave", "--force")
 }
 
 // volumesOverCrash kills the engine while containers have volumes.

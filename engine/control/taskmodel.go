@@ -25,6 +25,10 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 	if err != nil {
 		return model.Task{}, fault.Invalid("%w", err)
 	}
+	mounts, err := taskMounts(ctr.Mounts)
+	if err != nil {
+		return model.Task{}, err
+	}
 	out := model.Task{ID: t.ID, Spec: model.ContainerSpec{
 		Name:    naming.Task(t),
 		Process: processModel(ctr, t),
@@ -34,6 +38,7 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 			NodeID: t.NodeID, Slot: t.Slot,
 		},
 	}}
+	out.Spec.Process.Mounts = mounts
 	for _, na := range t.Networks {
 		a := attachmentModel(na)
 		a.VIP = virtualIP(t.Endpoint, na.Network.ID)
@@ -156,7 +161,6 @@ func unsupported(ctr *api.ContainerSpec) []string {
 	}{
 		{"secrets", len(ctr.Secrets) > 0},
 		{"configs", len(ctr.Configs) > 0},
-		{"mounts", len(ctr.Mounts) > 0},
 		{"a health check", ctr.Healthcheck != nil && len(ctr.Healthcheck.Test) > 0 && ctr.Healthcheck.Test[0] != "NONE"},
 		{"credential or SELinux settings", ctr.Privileges != nil && (ctr.Privileges.CredentialSpec != nil || ctr.Privileges.SELinuxContext != nil)},
 		{"added or dropped capabilities", len(ctr.CapabilityAdd)+len(ctr.CapabilityDrop) > 0},

@@ -44,6 +44,7 @@ func TestCLIVolumes(t *testing.T) {
 		if out := c.says("volume", "prune", "-f"); !strings.Contains(out, "Total reclaimed space: ") {
 			t.Error(out)
 		}
+		c.says("volume", "create", "data") // which the prune of older APIs took
 		c.says("volume", "rm", "data")
 		c.fails(1, "data", "volume", "rm", "data")
 		c.says("volume", "rm", "-f", "data")
