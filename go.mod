@@ -150,7 +150,7 @@ require (
 	github.com/clipperhouse/displaywidth v0.11.0 // indirect
 	github.com/clipperhouse/uax29/v2 v2.7.0 // indirect
 	github.com/containerd/containerd/api v1.9.0 // containerd v2.1.4's own
-	github.com/containerd/continuity v0.4.5 // indirect
+	github.com/containerd/continuity v0.4.5 // containerd v2.1.4's
 	github.com/containerd/fifo v1.1.0 // indirect
 	github.com/containerd/plugin v1.0.0 // indirect
 	github.com/containerd/ttrpc v1.2.7 // indirect

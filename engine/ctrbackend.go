@@ -66,12 +66,12 @@ func (b containerBackend) Kill(ctx context.Context, name, signal string) error {
 	return b.e.workload.Kill(ctx, name, signal)
 }
 
-func (b containerBackend) Remove(ctx context.Context, name string, force bool) error {
+func (b containerBackend) Remove(ctx context.Context, name string, force, volumes bool) error {
 	c, err := b.e.workload.Container(ctx, name)
 	if err != nil {
 		return err
 	}
-	if err := b.e.workload.Remove(ctx, c.ID, force); err != nil {
+	if err := b.e.workload.Remove(ctx, c.ID, force, volumes); err != nil {
 		return err
 	}
 	b.e.execs.drop(c.ID)

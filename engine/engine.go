@@ -26,6 +26,7 @@ import (
 	"weft/engine/model"
 	"weft/engine/runtime"
 	"weft/engine/store"
+	"weft/engine/volume"
 	"weft/engine/workload"
 )
 
@@ -44,6 +45,7 @@ type Engine struct {
 	runtimes   runtimes
 	images     *image.Store
 	execs      *execs
+	volumes    volumes
 	life       context.Context // ends with Run; bounds background
 	endLife    context.CancelFunc
 	background sync.WaitGroup // what outlives the request that began it
@@ -196,8 +198,16 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 		return err
 	}
 	e.onUndo(e.images.Close)
+	vols, err := volume.Open(volume.Config{
+		Dir: filepath.Join(e.cfg.DataDir, "volumes"), Table: rows[model.Volume]{store.Bucket[model.Volume](e.store, "volumes")},
+		Publish: e.events.Publish, Log: e.cfg.Log, Now: e.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	e.volumes = volumes{vols, e}
 	e.workload = workload.New(workload.Config{
-		Runtime: processes{rt, e.images, e.runtimes}, DefaultRuntime: e.runtimes.byDefault, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e},
+		Runtime: processes{rt, e.images, e.runtimes}, DefaultRuntime: e.runtimes.byDefault, Sandboxes: sandboxes{e.namespaceDir()}, Networks: allocator{e}, Volumes: e.volumes,
 		Table:   rows[model.Container]{e.store.Containers()},
 		Publish: e.events.Publish, Log: e.cfg.Log, Now: e.cfg.Now,
 	})
@@ -206,6 +216,13 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 		return err
 	}
 	if err := e.restoreLocal(ctx); err != nil {
+		return err
+	}
+	all, err := e.workload.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	if err := e.volumes.Restore(all); err != nil {
 		return err
 	}
 	return errors.Join(rt.Sweep(ctx, e.workload.IDs()), e.images.Sweep(ctx, e.workload.IDs()))
@@ -295,7 +312,7 @@ func (e *Engine) handler() http.Handler {
 	return dockerapi.New(dockerapi.Config{
 		Backends: dockerapi.Backends{
 			System: systemBackend{e}, Swarm: e.control, Networks: networkBackend{e}, Containers: containerBackend{e},
-			Images: imageBackend{e}, Events: e.events,
+			Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
 	})

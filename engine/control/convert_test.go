@@ -224,7 +224,7 @@ func TestTaskModelRefusals(t *testing.T) {
 	}{
 		{"no container", api.Task{}, "only containers are"},
 		{"no image", api.Task{Spec: ctr(api.ContainerSpec{})}, "task has no image"},
-		{"several", api.Task{Spec: ctr(api.ContainerSpec{Image: "i", Mounts: []api.Mount{{}}, Secrets: []*api.SecretReference{{}}})}, "cannot run tasks with secrets, mounts"},
+		{"several", api.Task{Spec: ctr(api.ContainerSpec{Image: "i", Configs: []*api.ConfigReference{{}}, Secrets: []*api.SecretReference{{}}})}, "cannot run tasks with secrets, configs"},
 		{"encrypted", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Networks: overlay(map[string]string{"encrypted": "true"})}, "cannot encrypt yet"},
 		{"encrypted by presence", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Networks: overlay(map[string]string{"encrypted": ""})}, "cannot encrypt yet"},
 		{"not encrypted", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Networks: overlay(map[string]string{"encrypted": "false"})}, ""},

@@ -28,6 +28,10 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 	if err != nil {
 		return model.Task{}, err
 	}
+	mounts, err := taskMounts(ctr.Mounts)
+	if err != nil {
+		return model.Task{}, err
+	}
 	out := model.Task{ID: t.ID, Spec: model.ContainerSpec{
 		Name:    naming.Task(t),
 		Process: processModel(ctr, t),
@@ -39,6 +43,7 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 			NodeID: t.NodeID, Slot: t.Slot,
 		},
 	}}
+	out.Spec.Process.Mounts = mounts
 	for _, na := range t.Networks {
 		a := attachmentModel(na)
 		a.VIP = virtualIP(t.Endpoint, na.Network.ID)
@@ -158,7 +163,6 @@ func unsupported(ctr *api.ContainerSpec) []string {
 	}{
 		{"secrets", len(ctr.Secrets) > 0},
 		{"configs", len(ctr.Configs) > 0},
-		{"mounts", len(ctr.Mounts) > 0},
 		{"credential or SELinux settings", ctr.Privileges != nil && (ctr.Privileges.CredentialSpec != nil || ctr.Privileges.SELinuxContext != nil)},
 		{"a system call filter of its own", customProfile(ctr.Privileges)},
 		{"an init process", ctr.Init != nil && ctr.Init.Value},

@@ -22,6 +22,7 @@ type Backends struct {
 	Networks   Networks
 	Containers Containers
 	Images     Images
+	Volumes    Volumes
 	Events     Events
 }
 
@@ -135,7 +136,8 @@ type Containers interface {
 	// Kill sends a signal, SIGKILL if empty. A Conflict error says by itself
 	// that the container could not be killed; the others get that from the API.
 	Kill(ctx context.Context, name, signal string) error
-	Remove(ctx context.Context, name string, force bool) error
+	// Remove takes the anonymous volumes along when volumes is set.
+	Remove(ctx context.Context, name string, force, volumes bool) error
 	Rename(ctx context.Context, name, newName string) error
 	// Resize tells the process how large its terminal is, if it has one.
 	Resize(ctx context.Context, name string, rows, cols uint16) error
@@ -172,6 +174,22 @@ type Images interface {
 	PruneImages(ctx context.Context, all bool, wanted func(id string) bool) ([]model.ImageRemoval, int64, error)
 	// AskRegistry gives what a registry has under a name.
 	AskRegistry(ctx context.Context, ref string, cred model.Credentials) (ocispec.Descriptor, error)
+}
+
+// Volumes are the volumes of this node.
+type Volumes interface {
+	// Create gives the volume of that name as it is when there is one.
+	Create(ctx context.Context, req model.VolumeRequest) (model.Volume, error)
+	Volume(ctx context.Context, name string) (model.Volume, error)
+	// Volumes gives all of them in the order of their names; Used the names of
+	// those a container has.
+	Volumes(ctx context.Context) ([]model.Volume, error)
+	Used(ctx context.Context) (map[string]bool, error)
+	// Remove fails as Conflict while a container has the volume; force makes
+	// nothing of one that is not there.
+	Remove(ctx context.Context, name string, force bool) error
+	// Prune removes the unused volumes that wanted accepts.
+	Prune(ctx context.Context, wanted func(model.Volume) bool) (names []string, freed int64, err error)
 }
 
 // Events is the engine's stream of events.

@@ -214,7 +214,6 @@ func TestCLIContainers(t *testing.T) {
 		c.fails(125, "pull access denied for docker.io/library/busybox", "run", "busybox")
 		c.fails(1, "pull access denied for docker.io/library/busybox", "pull", "busybox")
 		c.says("pull", "weft/probe")
-		c.fails(1, "this engine has no volumes", "volume", "ls")
 	})
 }
 
@@ -237,9 +236,9 @@ func TestCLIRefusesWhatTheEngineCannotDo(t *testing.T) {
 		for flag, what := range map[string]string{
 			"--device=/dev/null": "devices", "--pid=host": "a shared PID namespace", "--ipc=host": "a shared IPC namespace", "--uts=host": "a shared UTS namespace",
 			"--userns=host": "a user namespace mode", "--init": "an init process", "--log-driver=syslog": "a log driver",
-			"--link=a": "links", "--volumes-from=a": "another container's volumes", "--mac-address=02:42:ac:11:00:02": "a MAC address",
+			"--link=a": "links", "--volume-driver=x": "a volume driver", "--mac-address=02:42:ac:11:00:02": "a MAC address",
 			"--cgroup-parent=x": "a cgroup parent", "--blkio-weight=100": "block I/O limits",
-			"--storage-opt=size=1g": "storage options", "--volume=/y": "volumes", "--security-opt=label=user:x": "--security-opt label=user:x",
+			"--storage-opt=size=1g": "storage options", "--security-opt=label=user:x": "--security-opt label=user:x",
 		} {
 			network := "none"
 			if flag == "--link=a" || strings.HasPrefix(flag, "--mac") {
@@ -250,11 +249,10 @@ func TestCLIRefusesWhatTheEngineCannotDo(t *testing.T) {
 				t.Errorf("%s: %d %q %q", flag, code, out, errs)
 			}
 		}
-		c.fails(125, "this engine has no volumes", "run", "--network", "none", "-v", "data:/y", "weft/probe")
 		c.fails(125, "Minimum memory limit allowed is 6MB", "run", "--network", "none", "-m", "5", "weft/probe")
 		for _, flag := range []string{
 			"--expose=80", "--restart=always", "--health-cmd=x", "--no-healthcheck", "--dns=1.1.1.1", "--add-host=a:1.1.1.1", "-P", "-p=80:80", "--hostname=h", "--stop-timeout=0", "--stop-signal=INT", "-w=/tmp", "-u=1", "-e=A=b", "--entrypoint=/probe", "--pull=never", "--cgroupns=private", "--memory-swappiness=-1",
-			"--volume=/x:/y:ro", "--mount=type=tmpfs,dst=/x,tmpfs-size=1m", "--mount=type=bind,src=/x,dst=/y", "--tmpfs=/x:size=1m", "--memory=1g", "--cpus=1", "--cap-add=NET_ADMIN",
+			"--volume=/x:/y:ro", "--volume=/y", "--volume=data:/y:nocopy", "--volumes-from=a:ro", "--mount=type=volume,src=d,dst=/y,volume-label=a=b", "--mount=type=tmpfs,dst=/x,tmpfs-size=1m", "--mount=type=bind,src=/x,dst=/y", "--tmpfs=/x:size=1m", "--memory=1g", "--cpus=1", "--cap-add=NET_ADMIN",
 			"--security-opt=no-new-privileges", "--security-opt=seccomp=unconfined", "--read-only", "--sysctl=net.ipv4.ip_forward=1",
 			"--ulimit=nofile=9", "--pids-limit=9", "--oom-kill-disable", "--oom-score-adj=5", "--group-add=5", "--domainname=x", "--shm-size=1g", "-t",
 		} {

@@ -137,11 +137,17 @@ func (f containerFilter) matches(c model.Container) bool {
 		!f.args.Match("status", string(c.State)),
 		!f.args.ExactMatch("health", health),
 		f.isTask != nil && *f.isTask != (c.Spec.Service != nil),
-		len(f.exited) > 0 && (running || c.Started.IsZero() || !slices.Contains(f.exited, c.ExitCode)),
-		f.args.Contains("volume"): // nothing has any
+		len(f.exited) > 0 && (running || c.Started.IsZero() || !slices.Contains(f.exited, c.ExitCode)):
 		return false
 	}
-	return f.matchesImage(c) && f.matchesNetwork(c) && f.matchesPorts(c)
+	return f.matchesImage(c) && f.matchesNetwork(c) && f.matchesPorts(c) && f.matchesVolume(c)
+}
+
+// matchesVolume looks for a volume by its name or by where something is mounted.
+func (f containerFilter) matchesVolume(c model.Container) bool {
+	return !f.args.Contains("volume") || slices.ContainsFunc(mountPoints(c), func(m container.MountPoint) bool {
+		return f.args.ExactMatch("volume", m.Destination) || m.Name != "" && f.args.ExactMatch("volume", m.Name)
+	})
 }
 
 // matchesPorts looks for published ports by their number on the host, and for

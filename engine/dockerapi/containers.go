@@ -46,7 +46,7 @@ func (s *Server) summary(c model.Container) container.Summary {
 		ID: c.ID, Names: []string{"/" + c.Spec.Name}, Image: c.Spec.Process.Image, ImageID: c.ImageID,
 		Command: commandLine(path, args), Created: c.Created.Unix(), Ports: summaryPorts(c),
 		Labels: nonNil(c.Spec.Labels), State: string(c.State), Status: s.status(c),
-		NetworkSettings: &container.NetworkSettingsSummary{Networks: endpointSettings(c)}, Mounts: []container.MountPoint{},
+		NetworkSettings: &container.NetworkSettingsSummary{Networks: endpointSettings(c)}, Mounts: mountPoints(c),
 	}
 	sum.HostConfig.NetworkMode = networkMode(c)
 	for _, ep := range sum.NetworkSettings.Networks {
@@ -207,7 +207,7 @@ func (s *Server) containersPrune(w *response, r *request) error {
 		if alive(c) || c.Spec.Service != nil || !prune.wants(c.Created, c.Spec.Labels) {
 			continue
 		}
-		if err := s.cfg.Containers.Remove(r.Context(), c.ID, false); err != nil {
+		if err := s.cfg.Containers.Remove(r.Context(), c.ID, false, false); err != nil {
 			s.cfg.Log.Warn("container not pruned", "container_id", c.ID, "err", err)
 			continue
 		}
@@ -220,5 +220,5 @@ func (s *Server) containerRemove(w *response, r *request) error {
 	if r.flag("link") {
 		return fault.Unsupported("this engine has no links: containers of one network find each other by name")
 	}
-	return done(w, http.StatusNoContent, s.cfg.Containers.Remove(r.Context(), r.vars["name"], r.flag("force")))
+	return done(w, http.StatusNoContent, s.cfg.Containers.Remove(r.Context(), r.vars["name"], r.flag("force"), r.flag("v")))
 }

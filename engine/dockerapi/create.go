@@ -65,6 +65,14 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	if err != nil {
 		return model.ContainerSpec{}, err
 	}
+	from, err := volumesFrom(host)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
+	targets, err := volumeTargets(c)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
 	res, err := resourceBounds(host.Resources)
 	if err != nil {
 		return model.ContainerSpec{}, err
@@ -100,6 +108,7 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 			ReadOnlyRoot: host.ReadonlyRootfs, Mounts: mounts, ShmSize: host.ShmSize, Sysctls: host.Sysctls,
 			Ulimits: ulimits(host.Ulimits), OOMScoreAdj: host.OomScoreAdj, Resources: res,
 		},
+		Volumes: targets, VolumesFrom: from, Binds: host.Binds,
 		Labels: c.Labels, NetworkMode: mode, Networks: requests, Naming: naming,
 		Expose: expose, Ports: bindings, PublishAll: host.PublishAllPorts, Health: health,
 		Restart:    restartOf(host.RestartPolicy),

@@ -8,6 +8,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 
 	"weft/engine/fault"
+	"weft/engine/model"
 )
 
 // demand is something a request may ask for that the engine does not do.
@@ -80,7 +81,6 @@ func checkSharedNetwork(c *container.Config, h *container.HostConfig) error {
 
 func configDemands(c *container.Config) []demand {
 	return []demand{
-		{len(c.Volumes) > 0, "volumes (-v, --volume)"},
 		{c.MacAddress != "", "a MAC address (--mac-address): it follows from the IPv4 address"}, //nolint:staticcheck // API < 1.44
 		{c.NetworkDisabled, "NetworkDisabled: use --network none"},
 		{len(c.OnBuild) > 0 || len(c.Shell) > 0, "OnBuild or Shell"},
@@ -91,8 +91,7 @@ func hostDemands(r *request, h *container.HostConfig) []demand {
 	logging := h.LogConfig.Type != "" && h.LogConfig.Type != "json-file"
 	annotations := len(h.Annotations) > 0 && !r.before("1.43")
 	return []demand{
-		{len(h.VolumesFrom) > 0, "another container's volumes (--volumes-from)"},
-		{h.VolumeDriver != "", "a volume driver (--volume-driver)"},
+		{h.VolumeDriver != "" && h.VolumeDriver != model.VolumeDriver, "a volume driver (--volume-driver)"},
 		{len(h.StorageOpt) > 0, "storage options (--storage-opt)"},
 		{len(h.Links) > 0, "links (--link): containers of one network find each other by name"},
 		{logging || len(h.LogConfig.Config) > 0, "a log driver or its options (--log-driver, --log-opt)"},

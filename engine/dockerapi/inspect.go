@@ -2,7 +2,9 @@ package dockerapi
 
 import (
 	"cmp"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -55,6 +57,7 @@ func (s *Server) inspectBase(c model.Container, size bool) *container.ContainerJ
 			IpcMode:       container.IPCModePrivate, CgroupnsMode: container.CgroupnsModePrivate, Runtime: cmp.Or(p.Runtime, "weft"),
 			CapAdd: p.CapAdd, CapDrop: p.CapDrop, GroupAdd: p.Groups, ReadonlyRootfs: p.ReadOnlyRoot, ShmSize: p.ShmSize,
 			Sysctls: p.Sysctls, OomScoreAdj: p.OOMScoreAdj, Resources: inspectResources(p),
+			Binds: c.Spec.Binds, VolumesFrom: c.Spec.VolumesFrom, Mounts: mountsRequested(c), Tmpfs: tmpfsRequested(c),
 		},
 		GraphDriver: storage.DriverData{Name: "weft"},
 	}
@@ -71,6 +74,12 @@ func (s *Server) inspectConfig(c model.Container) *container.Config {
 		Tty: p.TTY, OpenStdin: p.OpenStdin, StdinOnce: p.StdinOnce, Domainname: p.Domainname, Env: nonNilList(p.Env),
 		Cmd: p.Args, Image: p.Image, WorkingDir: p.Dir, Entrypoint: p.Entrypoint,
 		Labels: nonNil(c.Spec.Labels), StopSignal: p.StopSignal, Healthcheck: healthConfig(c.Spec.Health),
+	}
+	for _, target := range c.Spec.Volumes {
+		if config.Volumes == nil {
+			config.Volumes = map[string]struct{}{}
+		}
+		config.Volumes[target] = struct{}{}
 	}
 	for _, port := range c.Spec.Expose {
 		if config.ExposedPorts == nil {
@@ -104,14 +113,72 @@ func inspectResources(p model.ProcessSpec) container.Resources {
 	return out
 }
 
-// mountPoints gives what the caller mounted.
+// mountPoints gives what is mounted, but for --tmpfs, which has its own field.
 func mountPoints(c model.Container) []container.MountPoint {
 	out := []container.MountPoint{}
 	for _, m := range c.Spec.Process.Mounts {
-		out = append(out, container.MountPoint{
-			Type: mount.Type(m.Kind), Name: m.Name, Source: m.Source, Destination: m.Target, RW: !m.ReadOnly,
+		if m.Form == model.MountAsTmpfs {
+			continue
+		}
+		p := container.MountPoint{
+			Type: mount.Type(m.Kind), Name: m.Name, Source: m.Source, Destination: path.Clean(m.Target), Mode: m.Mode, RW: !m.ReadOnly,
 			Propagation: mount.Propagation(m.Propagation),
-		})
+		}
+		switch m.Kind {
+		case model.MountVolume:
+			p.Driver = model.VolumeDriver
+			if p.Mode == "" && (m.Form == model.MountAsBind || m.Form == model.MountAsMount) {
+				p.Mode = "z" // what Docker takes for none
+			}
+		case model.MountBind:
+			p.Propagation = cmp.Or(p.Propagation, mount.PropagationRPrivate)
+		case model.MountTmpfs:
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// mountsRequested gives the mounts that were asked for by --mount.
+func mountsRequested(c model.Container) []mount.Mount {
+	var out []mount.Mount
+	for _, m := range c.Spec.Process.Mounts {
+		if m.Form != model.MountAsMount {
+			continue
+		}
+		r := mount.Mount{Type: mount.Type(m.Kind), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
+		switch m.Kind {
+		case model.MountVolume:
+			if r.Source = m.Name; m.Anonymous {
+				r.Source = ""
+			}
+			if m.NoCopy || m.VolumeLabels != nil || m.VolumeOptions != nil {
+				r.VolumeOptions = &mount.VolumeOptions{NoCopy: m.NoCopy, Labels: m.VolumeLabels}
+				if m.VolumeOptions != nil {
+					r.VolumeOptions.DriverConfig = &mount.Driver{Name: model.VolumeDriver, Options: m.VolumeOptions}
+				}
+			}
+		case model.MountBind:
+			if m.Propagation != "" || m.NonRecursive || m.MakeSource {
+				r.BindOptions = &mount.BindOptions{Propagation: mount.Propagation(m.Propagation), NonRecursive: m.NonRecursive, CreateMountpoint: m.MakeSource}
+			}
+		case model.MountTmpfs:
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// tmpfsRequested gives the options of --tmpfs by their place.
+func tmpfsRequested(c model.Container) map[string]string {
+	var out map[string]string
+	for _, m := range c.Spec.Process.Mounts {
+		if m.Form == model.MountAsTmpfs {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[m.Target] = strings.Join(m.Options, ",")
+		}
 	}
 	return out
 }

@@ -6,7 +6,7 @@ import "slices"
 const (
 	noCommit      = "this engine does not make images of containers: build on a Docker engine"
 	noBuild       = "this engine does not build images: build on a Docker engine"
-	noVolumes     = "this engine has no volumes: its containers keep no data outside themselves"
+	noCluster     = "this engine has no cluster volumes, and only those can be updated"
 	noPlugins     = "this engine has no plugins"
 	noSecrets     = "this engine does not hand secrets to tasks"
 	noPause       = "this engine does not pause containers: it has no control over their cgroups"
@@ -25,8 +25,7 @@ func routes() []route {
 	return slices.Concat(
 		systemRoutes(), swarmRoutes(), networkRoutes(), containerRoutes(), imageRoutes(),
 		lacking(noBuild, "POST /build", "POST /build/prune", "POST /build/cancel", "POST /session", "POST /grpc"),
-		lacking(noVolumes, "GET /volumes", "GET /volumes/{name...}", "POST /volumes/create", "POST /volumes/prune",
-			"PUT /volumes/{name...}", "DELETE /volumes/{name...}"),
+		volumeRoutes(),
 		lacking(noPlugins, "GET /plugins", "GET /plugins/{name...}/json", "GET /plugins/privileges", "DELETE /plugins/{name...}",
 			"POST /plugins/{name...}/enable", "POST /plugins/{name...}/disable", "POST /plugins/pull", "POST /plugins/{name...}/push",
 			"POST /plugins/{name...}/upgrade", "POST /plugins/{name...}/set", "POST /plugins/create"),
@@ -106,7 +105,7 @@ func containerRoutes() []route {
 		get("/exec/{id}/json", (*Server).execInspect).but("`Pid` is always 0"),
 		post("/exec/{name}/start", (*Server).execStart),
 		post("/exec/{name}/resize", (*Server).execResize),
-		del("/containers/{name...}", (*Server).containerRemove).but("no links; there are no volumes to remove"),
+		del("/containers/{name...}", (*Server).containerRemove).but("no links"),
 	},
 		lacking(noWebsocket, "GET /containers/{name...}/attach/ws"),
 		lacking(noFiles, "HEAD /containers/{name...}/archive", "GET /containers/{name...}/archive", "PUT /containers/{name...}/archive",
@@ -117,6 +116,16 @@ func containerRoutes() []route {
 			"DELETE /containers/{name}/checkpoints/{checkpoint}"),
 		lacking(noCommit, "POST /commit"),
 	)
+}
+
+func volumeRoutes() []route {
+	return append([]route{
+		get("/volumes", (*Server).volumes),
+		get("/volumes/{name...}", (*Server).volume),
+		post("/volumes/create", (*Server).volumeCreate).but("driver `local` only, without quotas and network file systems; no cluster volumes"),
+		post("/volumes/prune", (*Server).volumesPrune),
+		del("/volumes/{name...}", (*Server).volumeRemove),
+	}, lacking(noCluster, "PUT /volumes/{name...}")...)
 }
 
 func imageRoutes() []route {

@@ -102,7 +102,7 @@ func TestUnknownRoutes(t *testing.T) {
 func TestUnsupportedRoutesSayWhatIsMissing(t *testing.T) {
 	b := newBed(t)
 	for _, r := range []string{
-		"GET /volumes", "POST /volumes/create", "POST /build", "POST /session", "POST /grpc", "GET /plugins", "GET /secrets", "POST /secrets/create",
+		"PUT /volumes/x", "POST /build", "POST /session", "POST /grpc", "GET /plugins", "GET /secrets", "POST /secrets/create",
 		"POST /containers/x/pause", "GET /containers/x/stats", "GET /containers/x/attach/ws", "POST /commit",
 		"GET /images/search", "POST /auth", "GET /system/df", "GET /services/x/logs", "POST /images/a/b/push",
 		"GET /containers/x/archive",

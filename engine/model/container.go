@@ -79,7 +79,31 @@ type Mount struct {
 	Propagation  string
 	NonRecursive bool
 	Options      []string // of a tmpfs, as mount(8) has them
+
+	Form       MountForm `json:",omitempty"`
+	Mode       string    `json:",omitempty"` // the options as MountAsBind has them
+	MakeSource bool      `json:",omitempty"` // of a bind: make the directory of the host if it is not there
+
+	// The following are a volume's. An anonymous one got its name from the
+	// engine and goes with its containers; labels and options are for one that
+	// is not there yet.
+	Anonymous     bool              `json:",omitempty"`
+	NoCopy        bool              `json:",omitempty"` // it does not get what the image has in its place
+	VolumeLabels  map[string]string `json:",omitempty"`
+	VolumeOptions map[string]string `json:",omitempty"`
 }
+
+// MountForm is how a mount was asked for.
+type MountForm string
+
+// The forms of Docker's API. The zero value is a volume that a path alone, the
+// image's or a client's, asked for.
+const (
+	MountAsBind  MountForm = "bind"  // -v: HostConfig.Binds
+	MountAsMount MountForm = "mount" // --mount: HostConfig.Mounts
+	MountAsTmpfs MountForm = "tmpfs" // --tmpfs: HostConfig.Tmpfs
+	MountFrom    MountForm = "from"  // --volumes-from: another container's
+)
 
 // Ulimit is a resource limit of a process (getrlimit(2)); -1 is no limit.
 type Ulimit struct {
@@ -208,6 +232,12 @@ type ContainerSpec struct {
 	Name    string
 	Process ProcessSpec
 	Labels  map[string]string
+	// Volumes are the paths that get a volume of their own where no mount has
+	// one; VolumesFrom names containers, NAME[:MODE], that lend theirs; Binds
+	// are the mounts in the words of -v.
+	Volumes     []string `json:",omitempty"`
+	VolumesFrom []string `json:",omitempty"`
+	Binds       []string `json:",omitempty"`
 	// NetworkMode is the first network's name or one of the modes; a mode has
 	// no Networks.
 	NetworkMode string

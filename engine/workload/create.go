@@ -3,6 +3,7 @@ package workload
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -25,16 +26,32 @@ func (m *Manager) Create(ctx context.Context, spec model.ContainerSpec) (string,
 	if err != nil {
 		return "", err
 	}
+	if err := m.Volumes.Plan(ctx, &spec, img); err != nil {
+		return "", err
+	}
 	c, err := m.register(withImage(spec, img), img.ID)
 	if err != nil {
 		return "", err
 	}
 	rec := m.snapshot(c)
-	if err := m.Runtime.Create(ctx, rec.ID, rec.Sandbox, rec.Spec.Process); err != nil {
-		return "", m.forget(ctx, c, err)
+	if err := m.make(ctx, rec); err != nil {
+		undone := context.WithoutCancel(ctx)
+		return "", m.forget(ctx, c, errors.Join(err, m.Runtime.Remove(undone, rec.ID), m.Volumes.Drop(undone, rec.ID, rec.Spec.Process.Mounts, true)))
 	}
 	m.publish(rec, "create", nil)
 	return rec.ID, nil
+}
+
+// make makes what a container that does not run yet consists of.
+func (m *Manager) make(ctx context.Context, rec model.Container) error {
+	p := rec.Spec.Process
+	if err := m.Volumes.Take(ctx, rec.ID, p.Mounts); err != nil {
+		return err
+	}
+	if err := m.Runtime.Create(ctx, rec.ID, rec.Sandbox, p); err != nil {
+		return err
+	}
+	return m.Volumes.Fill(ctx, rec.ID, p.Mounts)
 }
 
 // withImage fills in what a specification leaves to the image, as Docker does

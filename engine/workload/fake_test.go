@@ -43,7 +43,7 @@ func newWorld() *world {
 func (w *world) manager(t *testing.T) *workload.Manager {
 	t.Helper()
 	m := workload.New(workload.Config{
-		Runtime: w, Sandboxes: sandboxes{w}, Networks: networks{w}, Table: table{w},
+		Runtime: w, Sandboxes: sandboxes{w}, Networks: networks{w}, Volumes: volumes{w}, Table: table{w},
 		Publish: func(e model.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -213,6 +213,54 @@ func (n networks) Join(_ context.Context, nw model.Network, ep model.Endpoint) (
 
 func (n networks) Leave(_ context.Context, ep model.Endpoint) error {
 	return n.w.do("leave", "", "endpoint "+ep.NetworkID)
+}
+
+type volumes struct{ w *world }
+
+func (v volumes) Plan(_ context.Context, s *model.ContainerSpec, _ model.Image) error {
+	for _, target := range s.Volumes {
+		s.Process.Mounts = append(s.Process.Mounts, model.Mount{Kind: model.MountVolume, Name: target, Target: target})
+	}
+	return v.w.do("plan", "", "")
+}
+
+func (v volumes) Take(_ context.Context, _ string, mounts []model.Mount) error {
+	return v.each("take", "volume ", "", mounts)
+}
+
+func (v volumes) Fill(_ context.Context, _ string, mounts []model.Mount) error {
+	return v.each("fill", "", "", mounts)
+}
+
+func (v volumes) Mount(_ context.Context, _ string, mounts []model.Mount) error {
+	return v.each("mount", "mounted ", "", mounts)
+}
+
+func (v volumes) Unmount(_ context.Context, _ string, mounts []model.Mount) error {
+	return v.each("unmount", "", "mounted ", mounts)
+}
+
+func (v volumes) Drop(_ context.Context, _ string, mounts []model.Mount, anonymous bool) error {
+	if !anonymous {
+		return v.each("drop", "", "", mounts)
+	}
+	return v.each("drop", "", "volume ", mounts)
+}
+
+func (v volumes) each(call, add, del string, mounts []model.Mount) error {
+	for _, m := range mounts {
+		a, d := add, del
+		if a != "" {
+			a += m.Name
+		}
+		if d != "" {
+			d += m.Name
+		}
+		if err := v.w.do(call, a, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type table struct{ w *world }

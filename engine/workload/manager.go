@@ -74,6 +74,24 @@ type Networks interface {
 	Dismiss(ctx context.Context, c model.Container) error
 }
 
+// Volumes gives containers the volumes among their mounts, and what else their
+// mounts need of the host.
+type Volumes interface {
+	// Plan completes the mounts of a container to be made: names, places, what
+	// the image or other containers add. It makes nothing.
+	Plan(ctx context.Context, spec *model.ContainerSpec, img model.Image) error
+	// Take makes what is missing. Until Drop nobody can remove it.
+	Take(ctx context.Context, id string, mounts []model.Mount) error
+	// Fill copies what the container's root has in the place of empty volumes.
+	Fill(ctx context.Context, id string, mounts []model.Mount) error
+	// Mount makes the mounts ready for a start; Unmount undoes it after the end.
+	Mount(ctx context.Context, id string, mounts []model.Mount) error
+	Unmount(ctx context.Context, id string, mounts []model.Mount) error
+	// Drop lets the volumes go; with anonymous, those without a name of their
+	// own are removed. What is gone is no error.
+	Drop(ctx context.Context, id string, mounts []model.Mount, anonymous bool) error
+}
+
 // Table keeps the container records over restarts.
 type Table interface {
 	Put(id string, c model.Container) error
@@ -88,6 +106,7 @@ type Config struct {
 	DefaultRuntime string
 	Sandboxes      Sandboxes
 	Networks       Networks
+	Volumes        Volumes
 	Table          Table
 	Publish        func(model.Event)
 	Log            *slog.Logger

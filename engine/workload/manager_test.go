@@ -43,10 +43,10 @@ func TestLifeOfAContainer(t *testing.T) {
 	if err := m.Start(t.Context(), "web"); err != nil {
 		t.Fatalf("start again: %v", err)
 	}
-	if err := m.Remove(t.Context(), "web", false); !errdefs.IsConflict(err) {
+	if err := m.Remove(t.Context(), "web", false, false); !errdefs.IsConflict(err) {
 		t.Errorf("removing a running container = %v, want a conflict", err)
 	}
-	if err := m.Remove(t.Context(), "web", true); err != nil {
+	if err := m.Remove(t.Context(), "web", true, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.has(); got != "" || len(w.saved) != 0 {

@@ -87,7 +87,7 @@ func TestStopRestsThePolicy(t *testing.T) {
 		if rec := record(t, m, id); rec.State != model.StateRestarting {
 			t.Fatalf("ended: %s", rec.State)
 		}
-		if err := m.Remove(t.Context(), id, false); err == nil {
+		if err := m.Remove(t.Context(), id, false, false); err == nil {
 			t.Error("removed while it waits for its restart")
 		}
 		if stopped, err := m.Stop(t.Context(), id, "", nil); err != nil || !stopped {

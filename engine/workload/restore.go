@@ -83,7 +83,7 @@ func (m *Manager) settle(ctx context.Context, c *container) error {
 		return nil
 	}
 	if rec.Spec.AutoRemove && rec.State == model.StateExited {
-		return m.removeStopped(ctx, c)
+		return m.removeStopped(ctx, c, true)
 	}
 	return m.teardown(ctx, c)
 }

@@ -46,7 +46,7 @@ func (m *Manager) start(ctx context.Context, c *container) error {
 			}
 		}))
 		if rec.Spec.AutoRemove {
-			return errors.Join(err, m.removeStopped(context.WithoutCancel(ctx), c))
+			return errors.Join(err, m.removeStopped(context.WithoutCancel(ctx), c, true))
 		}
 		return err
 	}
@@ -81,6 +81,9 @@ func (m *Manager) run(ctx context.Context, c *container) (err error) {
 	}
 	if err := m.arrange(ctx, c); err != nil {
 		return fmt.Errorf("failed to set up container networking: %w", err)
+	}
+	if err := m.Volumes.Mount(ctx, rec.ID, rec.Spec.Process.Mounts); err != nil {
+		return err
 	}
 	pid, err := m.Runtime.Start(ctx, rec.ID)
 	if err != nil {
@@ -258,7 +261,7 @@ func (m *Manager) teardown(ctx context.Context, c *container) error {
 	for _, ep := range rec.Endpoints {
 		errs = append(errs, m.unplug(ctx, c, ep))
 	}
-	errs = append(errs, m.Sandboxes.Remove(ctx, rec.ID))
+	errs = append(errs, m.Sandboxes.Remove(ctx, rec.ID), m.Volumes.Unmount(ctx, rec.ID, rec.Spec.Process.Mounts))
 	return errors.Join(errs...)
 }
 

@@ -172,8 +172,9 @@ func (m *Manager) Kill(ctx context.Context, name, sig string) error {
 	return nil
 }
 
-// Remove deletes a container that does not run; force kills it first.
-func (m *Manager) Remove(ctx context.Context, name string, force bool) error {
+// Remove deletes a container that does not run; force kills it first. With
+// volumes, its anonymous volumes go too.
+func (m *Manager) Remove(ctx context.Context, name string, force, volumes bool) error {
 	c, err := m.find(name)
 	if err != nil {
 		return err
@@ -193,16 +194,19 @@ func (m *Manager) Remove(ctx context.Context, name string, force bool) error {
 	if m.gone(c) {
 		return nil
 	}
-	return m.removeStopped(ctx, c)
+	return m.removeStopped(ctx, c, volumes)
 }
 
 // removeStopped deletes everything of c, the record last. c.op is held.
-func (m *Manager) removeStopped(ctx context.Context, c *container) error {
+func (m *Manager) removeStopped(ctx context.Context, c *container, volumes bool) error {
 	rec := m.snapshot(c)
 	if err := m.teardown(ctx, c); err != nil {
 		return err
 	}
 	if err := m.Runtime.Remove(ctx, rec.ID); err != nil {
+		return err
+	}
+	if err := m.Volumes.Drop(ctx, rec.ID, rec.Spec.Process.Mounts, volumes); err != nil {
 		return err
 	}
 	if err := m.forget(ctx, c, nil); err != nil {

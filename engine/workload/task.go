@@ -114,7 +114,7 @@ func (m *Manager) RemoveTask(ctx context.Context, taskID string) error {
 	if _, err := m.stop(ctx, c, "", nil); err != nil {
 		return err
 	}
-	err = m.Remove(ctx, m.snapshot(c).ID, true)
+	err = m.Remove(ctx, m.snapshot(c).ID, true, true)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}

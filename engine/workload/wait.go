@@ -114,7 +114,7 @@ func (m *Manager) ended(c *container, st model.ExitStatus) {
 		m.restartLater(c)
 	}
 	if rec.Spec.AutoRemove {
-		if err := m.removeStopped(ctx, c); err != nil {
+		if err := m.removeStopped(ctx, c, true); err != nil {
 			m.Log.Error("container not removed", "container_id", rec.ID, "err", err)
 		}
 	}

@@ -89,6 +89,7 @@ func (b containerBackend) Create(_ context.Context, spec model.ContainerSpec) (s
 			spec.Process.Args = img.Config.Cmd
 		}
 	}
+	e.mountLocked(&spec)
 	c := &container{
 		Container: model.Container{ID: model.NewID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
 		quit:      make(chan int, 1),
@@ -207,7 +208,7 @@ func (c *container) end(status int) {
 	_ = c.stdin.Close()
 }
 
-func (b containerBackend) Remove(_ context.Context, name string, force bool) error {
+func (b containerBackend) Remove(_ context.Context, name string, force, volumes bool) error {
 	b.e.mu.Lock()
 	defer b.e.mu.Unlock()
 	c, err := b.e.findLocked(name)
@@ -217,14 +218,19 @@ func (b containerBackend) Remove(_ context.Context, name string, force bool) err
 	if c.State == model.StateRunning && !force {
 		return fault.Conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.Spec.Name)
 	}
-	b.e.removeLocked(c)
+	b.e.removeLocked(c, volumes)
 	return nil
 }
 
-func (e *Engine) removeLocked(c *container) {
+func (e *Engine) removeLocked(c *container, volumes bool) {
 	c.removed = true
 	c.end(137)
 	delete(e.containers, c.ID)
+	for _, m := range c.Spec.Process.Mounts {
+		if volumes && m.Anonymous && len(e.volumeUsersLocked(m.Name)) == 0 {
+			delete(e.volumes, m.Name)
+		}
+	}
 	e.announce(c.Container, "destroy")
 	e.notifyLocked()
 }

@@ -44,6 +44,7 @@ type Engine struct {
 	subnets    int
 	containers map[string]*container
 	images     []model.Image
+	volumes    map[string]model.Volume
 	execs      map[string]model.Exec
 	sizes      []string // terminal sizes that were told, in order
 	attached   int
@@ -59,7 +60,7 @@ func New(now func() time.Time) *Engine {
 	e := &Engine{
 		now: now, changed: make(chan struct{}), containers: map[string]*container{},
 		nodes: map[string]swarm.Node{}, services: map[string]swarm.Service{}, tasks: map[string]swarm.Task{},
-		configs: map[string]swarm.Config{}, execs: map[string]model.Exec{}, images: []model.Image{newImage("weft/probe:latest")},
+		configs: map[string]swarm.Config{}, execs: map[string]model.Exec{}, volumes: map[string]model.Volume{}, images: []model.Image{newImage("weft/probe:latest")},
 	}
 	e.info.LocalNodeState = swarm.LocalNodeStateInactive
 	e.networks = []network.Inspect{{
@@ -73,7 +74,7 @@ func New(now func() time.Time) *Engine {
 func (e *Engine) Backends() dockerapi.Backends {
 	return dockerapi.Backends{
 		System: systemBackend{e}, Swarm: swarmBackend{e}, Networks: networkBackend{e}, Containers: containerBackend{e},
-		Images: imageBackend{e}, Events: &e.events,
+		Images: imageBackend{e}, Volumes: volumeBackend{e}, Events: &e.events,
 	}
 }
 
@@ -115,6 +116,9 @@ func (e *Engine) String() string {
 	}
 	for _, c := range e.configs {
 		lines = append(lines, "config "+c.Spec.Name)
+	}
+	for _, v := range e.volumes {
+		lines = append(lines, "volume "+v.Name)
 	}
 	for _, c := range e.containers {
 		lines = append(lines, fmt.Sprintf("container %s %s", c.Spec.Name, c.State))

@@ -67,7 +67,7 @@ func (e *Engine) exit(c *container, status int) {
 	}
 	e.announce(c.Container, "die")
 	if c.Spec.AutoRemove && !c.removed {
-		e.removeLocked(c)
+		e.removeLocked(c, true)
 	}
 	e.notifyLocked()
 }
