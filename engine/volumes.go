@@ -74,7 +74,7 @@ func (v volumes) planMount(m *model.Mount) error {
 	switch m.Kind {
 	case model.MountVolume:
 		if m.Name == "" {
-			m.Name, m.Anonymous = volume.NewName(), true
+			m.Name, m.Anonymous = model.NewID(), true
 		}
 		if err := volume.CheckName(m.Name); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -114,7 +115,7 @@ func (s *Store) publishMount(action, containerID string, m model.Mount) {
 	attrs := map[string]string{"driver": model.VolumeDriver, "container": containerID}
 	if action == "mount" {
 		attrs["destination"], attrs["propagation"] = m.Target, m.Propagation
-		attrs["read/write"] = fmt.Sprint(!m.ReadOnly)
+		attrs["read/write"] = strconv.FormatBool(!m.ReadOnly)
 	}
 	s.publish(m.Name, action, attrs)
 }

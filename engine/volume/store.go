@@ -2,8 +2,6 @@ package volume
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,13 +112,6 @@ func makeDirs(data string) error {
 	return nil
 }
 
-// NewName gives a name for a volume that nobody named.
-func NewName() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	return hex.EncodeToString(b[:])
-}
-
 // CheckName refuses what can't be a volume's name.
 func CheckName(name string) error {
 	switch {
@@ -153,7 +144,7 @@ func (s *Store) Create(_ context.Context, req model.VolumeRequest) (model.Volume
 func (s *Store) createLocked(req model.VolumeRequest) (*volume, error) {
 	labels := maps.Clone(req.Labels)
 	if req.Name == "" {
-		req.Name = NewName()
+		req.Name = model.NewID()
 		if labels == nil {
 			labels = map[string]string{}
 		}
