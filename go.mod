@@ -34,6 +34,7 @@ require (
 	golang.org/x/net v0.39.0
 	golang.org/x/sync v0.19.0
 	golang.org/x/sys v0.41.0
+	golang.org/x/time v0.11.0
 	google.golang.org/grpc v1.72.2 // docker v28.5.2's: SwarmKit's nodes speak it to each other
 	google.golang.org/protobuf v1.36.9 // docker v28.5.2's; protoc-gen-go of the same version made engine/gossip/record
 	tags.cncf.io/container-device-interface v1.0.1 // containerd v2.1.4's: tells a device's name from a path, as docker's client does
@@ -111,7 +112,6 @@ require (
 	golang.org/x/crypto v0.37.0 // indirect
 	golang.org/x/mod v0.24.0 // indirect
 	golang.org/x/text v0.24.0 // indirect
-	golang.org/x/time v0.11.0 // indirect
 	golang.org/x/tools v0.32.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20250218202821-56aae31c358a // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect

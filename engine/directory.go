@@ -45,6 +45,7 @@ type resident struct {
 	known     bool       // their table was written before
 	networks  []string   // guarded by directory.mu, as the following
 	upstreams []dns.Upstream
+	ndots     bool
 }
 
 func newDirectory(log *slog.Logger) *directory {
@@ -115,6 +116,7 @@ type place struct {
 	networks             []model.Network // where it finds others by name
 	records              map[string]model.Record
 	upstreams            []upstream
+	ndots                bool // resolv.conf has that option from somebody else
 }
 
 // upstream is a server to forward to, asked from within the container or from
@@ -140,7 +142,11 @@ func (d *directory) enter(p place) error {
 		d.networks[nw.ID] = nw
 	}
 	s.upstreams = nil
+	s.ndots = p.ndots
 	for _, u := range p.upstreams {
+		if u.inside && u.addr == dns.Addr() {
+			continue // it would ask itself
+		}
 		dial := new(net.Dialer).DialContext
 		if u.inside {
 			dial = s.dial
@@ -256,6 +262,13 @@ func (s *resident) Upstreams() []dns.Upstream {
 	s.dir.mu.Lock()
 	defer s.dir.mu.Unlock()
 	return s.upstreams
+}
+
+// Ndots answers dns.View.
+func (s *resident) Ndots() bool {
+	s.dir.mu.Lock()
+	defer s.dir.mu.Unlock()
+	return s.ndots
 }
 
 // dial connects from within the sandbox.

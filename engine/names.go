@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -52,11 +53,54 @@ func (e *Engine) place(c model.Container) place {
 		// The default bridge, on a host whose own servers no container reaches.
 		p.networks = append(p.networks, model.Network{ID: "no names"})
 	}
-	if leadsOut {
-		p.upstreams = e.upstreams(c, wayOut)
+	slices.SortStableFunc(p.networks, bySearch(c.Endpoints))
+	p.ndots = slices.ContainsFunc(resolvOptions(c, readResolv()), isNdots)
+	p.upstreams = e.upstreams(c, wayOut)
+	if !leadsOut {
+		// A server on the internal network may be asked, but not by the host.
+		p.upstreams = slices.DeleteFunc(p.upstreams, func(u upstream) bool { return !u.inside })
 	}
 	return p
 }
+
+// bySearch orders networks as Docker looks for a name in them
+// (libnetwork/sandbox.go, ByNetworkType and Less): the swarm's first, those
+// that were given precedence, those that lead out before internal ones, then by
+// name.
+func bySearch(endpoints []model.Endpoint) func(a, b model.Network) int {
+	precedence := map[string]int{}
+	for _, ep := range endpoints {
+		precedence[ep.NetworkID] = ep.GwPriority
+	}
+	first := func(a, b bool) int {
+		switch {
+		case a == b:
+			return 0
+		case a:
+			return -1
+		}
+		return 1
+	}
+	return func(a, b model.Network) int {
+		return cmp.Or(
+			first(a.Scope == model.ScopeSwarm, b.Scope == model.ScopeSwarm),
+			cmp.Compare(precedence[b.ID], precedence[a.ID]),
+			first(!a.Internal, !b.Internal),
+			strings.Compare(a.Name, b.Name),
+		)
+	}
+}
+
+// resolvOptions gives the options of resolv.conf that are not the engine's: the
+// container's, or else the host's.
+func resolvOptions(c model.Container, host runtime.Resolve) []string {
+	if o := c.Spec.Naming.Options; len(o) > 0 {
+		return o
+	}
+	return host.Options
+}
+
+func isNdots(option string) bool { return strings.HasPrefix(option, "ndots:") }
 
 // upstreams gives the servers a container's questions are forwarded to: its
 // own, asked from where they can be reached, or the host's, asked from there.
@@ -140,9 +184,7 @@ func (e *Engine) resolve(c model.Container) runtime.Resolve {
 	if s := own.Spec.Naming.Search; len(s) > 0 {
 		out.Search = slices.DeleteFunc(slices.Clone(s), func(d string) bool { return d == "." })
 	}
-	if o := own.Spec.Naming.Options; len(o) > 0 {
-		out.Options = o
-	}
+	out.Options = resolvOptions(own, host)
 	if s := own.Spec.Naming.Servers; len(s) > 0 {
 		out.Servers = s
 	}
@@ -152,7 +194,7 @@ func (e *Engine) resolve(c model.Container) runtime.Resolve {
 	out.Servers = slices.DeleteFunc(slices.Clone(out.Servers), netip.Addr.IsLoopback)
 	if e.discovers(own) || len(out.Servers) == 0 && len(own.Endpoints) > 0 {
 		out.Servers = []netip.Addr{dns.Addr()}
-		if !slices.ContainsFunc(out.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		if !slices.ContainsFunc(out.Options, isNdots) {
 			out.Options = append(slices.Clone(out.Options), "ndots:0")
 		}
 	}

@@ -9,18 +9,27 @@ import (
 
 // serve answers one question.
 func (r *Resolver) serve(w dns.ResponseWriter, q *dns.Msg) {
-	resp := r.answer(w.LocalAddr().Network(), q)
+	network := w.LocalAddr().Network()
+	size := room(network, q)
+	resp := r.answer(network, size, q)
 	if resp == nil {
 		return
 	}
-	if w.LocalAddr().Network() == "udp" {
-		resp.Truncate(udpSize(q))
+	resp.Truncate(size)
+	if err := w.WriteMsg(resp); err != nil && r.ctx.Err() == nil {
+		// What others answered may be impossible to write; a client that is
+		// gone is none of our business.
+		r.log.Debug("answer of the resolver not written", "sandbox", r.name, "err", err)
+		_ = w.WriteMsg(failure(q, dns.RcodeServerFailure))
 	}
-	_ = w.WriteMsg(resp) // a client that is gone is none of our business
 }
 
-// udpSize is how large an answer the client takes (RFC 6891, section 6.2.3).
-func udpSize(q *dns.Msg) int {
+// room is how large an answer the client takes, in bytes (RFC 6891, section
+// 6.2.3).
+func room(network string, q *dns.Msg) int {
+	if network == "tcp" {
+		return dns.MaxMsgSize
+	}
 	if opt := q.IsEdns0(); opt != nil {
 		return max(int(opt.UDPSize()), dns.MinMsgSize)
 	}
@@ -28,20 +37,29 @@ func udpSize(q *dns.Msg) int {
 }
 
 // answer gives the response to q, by what is known here or by others.
-func (r *Resolver) answer(network string, q *dns.Msg) *dns.Msg {
+func (r *Resolver) answer(network string, size int, q *dns.Msg) *dns.Msg {
 	switch {
 	case q.Opcode != dns.OpcodeQuery:
 		return failure(q, dns.RcodeNotImplemented)
 	case len(q.Question) != 1:
 		return failure(q, dns.RcodeFormatError)
 	}
-	if rrs, known := r.local(q.Question[0]); known {
-		resp := reply(q)
-		resp.RecursionAvailable = true
-		resp.Answer = rrs
-		return resp
+	rrs, known := r.local(q.Question[0], size)
+	if !known && r.mayForward(q.Question[0]) {
+		return r.forward(network, q)
 	}
-	return r.forward(network, q)
+	resp := reply(q)
+	resp.RecursionAvailable = true
+	resp.Answer = rrs
+	return resp
+}
+
+// mayForward reports whether others are asked what is not known here. As in
+// Docker, they are not when somebody chose ndots and the name has no dots: the
+// answer without addresses has the client append its search domains.
+func (r *Resolver) mayForward(q dns.Question) bool {
+	single := !strings.Contains(strings.TrimSuffix(q.Name, "."), ".")
+	return !single || (q.Qtype != dns.TypeA && q.Qtype != dns.TypeAAAA) || !r.view.Ndots()
 }
 
 // reply begins a response, with EDNS if the client speaks it.
@@ -60,21 +78,19 @@ func failure(q *dns.Msg, code int) *dns.Msg {
 }
 
 // local answers from the zones. A name that is known in one family has no
-// addresses of the other, and nobody else is asked for them.
+// addresses of the other, nor a mail server (RFC 5321, section 5.1, leads
+// clients to the address then), and nobody else is asked for them.
 //
 // SRV is not answered here: Docker's resolver has the code, and nothing ever
-// fills its table.
-func (r *Resolver) local(q dns.Question) (rrs []dns.RR, known bool) {
+// fills its table (libnetwork svcInfo.service).
+func (r *Resolver) local(q dns.Question, size int) (rrs []dns.RR, known bool) {
 	if q.Qclass != dns.ClassINET {
 		return nil, false
 	}
 	switch q.Qtype {
-	case dns.TypeA, dns.TypeAAAA:
-		name := strings.ToLower(strings.TrimSuffix(q.Name, "."))
-		for _, z := range r.view.Zones() {
-			if a := z.lookup(name); a != nil {
-				return addresses(q, a), true
-			}
+	case dns.TypeA, dns.TypeAAAA, dns.TypeMX:
+		if a := find(r.view.Zones(), strings.ToLower(strings.TrimSuffix(q.Name, "."))); a != nil {
+			return addresses(q, a, size), true
 		}
 	case dns.TypePTR:
 		addr, ok := reversed(q.Name)
@@ -90,16 +106,26 @@ func (r *Resolver) local(q dns.Question) (rrs []dns.RR, known bool) {
 	return nil, false
 }
 
-func addresses(q dns.Question, a *answer) []dns.RR {
+// Sizes of a record whose name is a pointer to the question's, in bytes (RFC
+// 1035, sections 3.2.1 and 4.1.4).
+const (
+	sizeA    = 12 + 4
+	sizeAAAA = 12 + 16
+)
+
+// addresses gives the records of a name: one more than there is room for at
+// most, so that the client learns of the others.
+func addresses(q dns.Question, a *answer, size int) []dns.RR {
 	var out []dns.RR
-	if q.Qtype == dns.TypeA {
-		for _, addr := range shuffled(a.v4) {
+	switch q.Qtype {
+	case dns.TypeA:
+		for _, addr := range sample(a.v4, size/sizeA+1) {
 			out = append(out, &dns.A{Hdr: header(q), A: addr.AsSlice()})
 		}
-		return out
-	}
-	for _, addr := range shuffled(a.v6) {
-		out = append(out, &dns.AAAA{Hdr: header(q), AAAA: addr.AsSlice()})
+	case dns.TypeAAAA:
+		for _, addr := range sample(a.v6, size/sizeAAAA+1) {
+			out = append(out, &dns.AAAA{Hdr: header(q), AAAA: addr.AsSlice()})
+		}
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package dns
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -12,6 +14,11 @@ const (
 	// asked, as in Docker.
 	askTime      = 4 * time.Second
 	maxUpstreams = 3
+	// crowdedEvery bounds how often a container fills the log with its crowds.
+	crowdedEvery = 2 * time.Second
+	// largestUDP is what a server's datagram may have, in bytes: more than any
+	// that comes in one piece, for those that don't come so are rare.
+	largestUDP = dns.DefaultMsgSize
 )
 
 // forward asks the upstream servers in turn, over the client's own protocol,
@@ -23,7 +30,11 @@ func (r *Resolver) forward(network string, q *dns.Msg) *dns.Msg {
 		return failure(q, dns.RcodeServerFailure)
 	}
 	if !r.forwards.TryAcquire(1) {
-		r.log.Warn("container asks too much of other servers at once", "sandbox", r.sandbox.Path(), "limit", maxForwards)
+		// Docker has them wait for 4 s, without end to their number, and is
+		// REFUSED, which some clients (Go's) take for final.
+		r.crowded.Do(func() {
+			r.log.Warn("container asks too much of other servers at once", "sandbox", r.name, "limit", maxForwards)
+		})
 		return failure(q, dns.RcodeServerFailure)
 	}
 	defer r.forwards.Release(1)
@@ -33,7 +44,7 @@ func (r *Resolver) forward(network string, q *dns.Msg) *dns.Msg {
 			return nil
 		}
 		if err != nil {
-			r.log.Debug("DNS server did not answer", "server", u.Addr, "sandbox", r.sandbox.Path(), "err", err)
+			r.log.Debug("DNS server did not answer", "server", u.Addr, "sandbox", r.name, "err", err)
 			continue
 		}
 		if resp.Rcode == dns.RcodeServerFailure || resp.Rcode == dns.RcodeRefused {
@@ -52,16 +63,40 @@ func (r *Resolver) ask(u Upstream, network string, q *dns.Msg) (*dns.Msg, error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
+	// The client below looks at deadlines, not at the end of a context.
+	closed := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() {
+		if closed() {
+			_ = conn.Close()
+		}
+	}()
 	c := &dns.Client{Net: network, Timeout: askTime}
 	// The ID is what a forged answer has to guess (RFC 5452); the client's own
 	// may be a poor one.
-	mine := q.Copy()
+	mine := *q
 	mine.Id = dns.Id()
-	resp, _, err := c.ExchangeWithConnContext(ctx, mine, &dns.Conn{Conn: conn, UDPSize: uint16(udpSize(q))}) //nolint:gosec // from 16 bits
+	// Some servers don't know EDNS and send more than they may: what is too
+	// much for the client is cut off for it, with a word.
+	resp, _, err := c.ExchangeWithConnContext(ctx, &mine, &dns.Conn{Conn: conn, UDPSize: largestUDP})
 	if err != nil {
 		return nil, err
 	}
+	if !answers(resp, q) {
+		return nil, fmt.Errorf("%s answered something else than %s", u.Addr, q.Question[0].String())
+	}
 	resp.Id = q.Id
 	return resp, nil
+}
+
+// answers reports whether a server's message is one to q (RFC 5452, section
+// 9.1). Some leave the question out of a failure.
+func answers(resp, q *dns.Msg) bool {
+	if !resp.Response || resp.Opcode != q.Opcode || len(resp.Question) > 1 {
+		return false
+	}
+	if len(resp.Question) == 0 {
+		return len(resp.Answer) == 0
+	}
+	got, want := resp.Question[0], q.Question[0]
+	return got.Qtype == want.Qtype && got.Qclass == want.Qclass && strings.EqualFold(got.Name, want.Name)
 }

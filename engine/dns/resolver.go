@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"weft/engine/kernel"
 	"weft/engine/nft"
@@ -31,6 +33,12 @@ const (
 	maxForwards = 1024
 	// idleTime ends a TCP connection nobody asks anything over.
 	idleTime = 8 * time.Second
+	// maxClients bounds the TCP connections of one container; more of them
+	// wait to be accepted.
+	maxClients = 256
+	// queueSize is how many bytes of questions may wait, of which the kernel
+	// counts 768 for a small one: 1,365, where the default is 277.
+	queueSize = 1 << 20
 )
 
 // Upstream is a server that is asked for names not known here.
@@ -47,15 +55,20 @@ type View interface {
 	// Upstreams gives who else is asked, in order. None: nobody, as on internal
 	// networks.
 	Upstreams() []Upstream
+	// Ndots reports whether the container or the host has an ndots option of
+	// its own in resolv.conf, so that its clients append search domains to
+	// names without a dot.
+	Ndots() bool
 }
 
 // Resolver serves one sandbox from Start to Close.
 type Resolver struct {
 	view     View
 	log      *slog.Logger
-	sandbox  *kernel.Namespace
+	name     string // of the sandbox
 	rules    *nft.Conn
 	forwards *semaphore.Weighted
+	crowded  rate.Sometimes
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	servers  []*dns.Server
@@ -66,23 +79,31 @@ type Resolver struct {
 // earlier engine had there. Namespace and connection stay the caller's, who
 // closes them after the resolver.
 func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logger) (_ *Resolver, err error) {
-	r := &Resolver{view: view, log: log, sandbox: sandbox, rules: rules, forwards: semaphore.NewWeighted(maxForwards)}
+	r := &Resolver{
+		view: view, log: log, name: sandbox.Path(), rules: rules,
+		forwards: semaphore.NewWeighted(maxForwards), crowded: rate.Sometimes{Interval: crowdedEvery},
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	udp, tcp, err := r.listen()
+	defer func() {
+		if err != nil {
+			r.cancel()
+		}
+	}()
+	udp, tcp, err := r.listen(sandbox)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.redirect(udp, tcp); err != nil {
 		return nil, errors.Join(err, udp.Close(), tcp.Close())
 	}
-	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: tcp, IdleTimeout: func() time.Duration { return idleTime }}} {
+	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: r.clients(tcp), IdleTimeout: func() time.Duration { return idleTime }}} {
 		s.Handler = dns.HandlerFunc(r.serve)
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
 		r.servers = append(r.servers, s)
 		r.done.Go(func() {
 			if err := s.ActivateAndServe(); err != nil && r.ctx.Err() == nil {
-				log.Error("resolver of a container ended", "sandbox", sandbox.Path(), "err", err)
+				log.Error("resolver of a container ended", "sandbox", r.name, "err", err)
 			}
 		})
 		<-started
@@ -91,22 +112,32 @@ func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logg
 }
 
 // listen opens both sockets in the sandbox.
-func (r *Resolver) listen() (udp net.PacketConn, tcp net.Listener, err error) {
-	err = kernel.Do(r.sandbox, func() (err error) {
-		var lc net.ListenConfig
+func (r *Resolver) listen(sandbox *kernel.Namespace) (udp net.PacketConn, tcp net.Listener, err error) {
+	err = kernel.Do(sandbox, func() (err error) {
+		lc := net.ListenConfig{Control: widen}
 		address := netip.AddrPortFrom(Addr(), 0).String()
 		if udp, err = lc.ListenPacket(r.ctx, "udp4", address); err != nil {
 			return err
 		}
-		if tcp, err = lc.Listen(r.ctx, "tcp4", address); err != nil {
+		if tcp, err = new(net.ListenConfig).Listen(r.ctx, "tcp4", address); err != nil {
 			return errors.Join(err, udp.Close())
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the resolver's sockets in %s: %w", r.sandbox.Path(), err)
+		return nil, nil, fmt.Errorf("open the resolver's sockets in %s: %w", r.name, err)
 	}
 	return udp, tcp, nil
+}
+
+// widen makes room for questions: as much as wanted or, without the right to,
+// as the kernel allows. A smaller queue is no reason not to serve.
+func widen(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queueSize/2) != nil { // the kernel doubles it
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, queueSize/2)
+		}
+	})
 }
 
 // redirect leads port 53 to the sockets.

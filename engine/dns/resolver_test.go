@@ -3,121 +3,17 @@ package dns_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	mdns "github.com/miekg/dns"
 
 	"weft/engine/dns"
 	"weft/engine/kernel"
 	"weft/engine/model"
-	"weft/engine/netnstest"
-	"weft/engine/nft"
 )
-
-// view is what a container may know, as the test says.
-type view struct {
-	mu        sync.Mutex
-	zones     []*dns.Zone
-	upstreams []dns.Upstream
-}
-
-func (v *view) Zones() []*dns.Zone {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.zones
-}
-
-func (v *view) Upstreams() []dns.Upstream {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.upstreams
-}
-
-func overlay() model.Network {
-	return model.Network{ID: "n", Name: "my-net", Scope: model.ScopeSwarm, IPv6: true, Subnets: []model.Subnet{
-		{Prefix: netip.MustParsePrefix("10.20.0.0/16")}, {Prefix: netip.MustParsePrefix("fd00:20::/64")},
-	}}
-}
-
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-// records are two services, one of them with a virtual IP, and a container.
-func records() []model.Record {
-	return []model.Record{
-		{EndpointID: "1", Name: "web.1.x", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.11"), Aliases: []string{"www"}, TaskAliases: []string{"aaaa"}},
-		{EndpointID: "2", Name: "web.2.y", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.12"), Aliases: []string{"www"}},
-		{EndpointID: "3", Name: "web.3.z", ServiceName: "web", VIP: addr("10.20.0.100"), Addr: addr("10.20.0.13"), Disabled: true},
-		{EndpointID: "4", Name: "db.1.v", ServiceName: "db", Addr: addr("10.20.0.21")},
-		{EndpointID: "5", Name: "db.2.w", ServiceName: "db", Addr: addr("10.20.0.22")},
-		{EndpointID: "6", Name: "Box", Addr: addr("10.20.0.31"), TaskAliases: []string{"alias"}},
-	}
-}
-
-// start gives a sandbox with a resolver.
-func start(tb testing.TB, v *view) *kernel.Namespace {
-	tb.Helper()
-	netnstest.Require(tb)
-	ns, _ := netnstest.Sandbox(tb)
-	netnstest.Exec(tb, ns, "ip", "link", "set", "lo", "up")
-	rules, err := nft.Open(ns)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := dns.Start(ns, rules, v, slog.New(slog.DiscardHandler))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			tb.Error(err)
-		}
-		if left := netnstest.Exec(tb, ns, "nft", "list", "ruleset") + netnstest.Exec(tb, ns, "ss", "-Hlntu"); left != "" {
-			tb.Errorf("left behind: %s", left)
-		}
-		if err := rules.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return ns
-}
-
-// ask puts a question to 127.0.0.11:53 in ns.
-func ask(tb testing.TB, ns *kernel.Namespace, network string, q *mdns.Msg) *mdns.Msg {
-	tb.Helper()
-	var resp *mdns.Msg
-	err := kernel.Do(ns, func() error {
-		conn, err := new(net.Dialer).DialContext(tb.Context(), network, "127.0.0.11:53")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close() }()
-		resp, _, err = (&mdns.Client{Net: network, Timeout: 10 * time.Second}).ExchangeWithConn(q, &mdns.Conn{Conn: conn, UDPSize: 4096})
-		return err
-	})
-	if err != nil {
-		tb.Fatalf("%s: %v", q.Question[0].String(), err)
-	}
-	return resp
-}
-
-func question(name string, kind uint16) *mdns.Msg { return new(mdns.Msg).SetQuestion(name, kind) }
-
-// data gives the answers of a response, sorted.
-func data(m *mdns.Msg) string {
-	var out []string
-	for _, rr := range m.Answer {
-		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
-	}
-	slices.Sort(out)
-	return strings.Join(out, " ")
-}
 
 func TestNames(t *testing.T) {
 	local := model.Network{ID: "l", Name: "lan", Scope: model.ScopeLocal}
@@ -150,6 +46,7 @@ func TestNames(t *testing.T) {
 		{"alias.", mdns.TypeA, "10.20.0.31"},
 		{"only-here.", mdns.TypeA, "172.18.0.3"},
 		{"only-here.", mdns.TypeAAAA, ""},
+		{"only-here.", mdns.TypeMX, ""},
 		{"31.0.20.10.in-addr.arpa.", mdns.TypePTR, "Box.my-net."},
 		{"2.0.18.172.in-addr.arpa.", mdns.TypePTR, "box.lan."},
 		{"2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.d.f.ip6.arpa.", mdns.TypePTR, "box.lan."},
@@ -164,66 +61,16 @@ func TestNames(t *testing.T) {
 	// Nobody to forward to: an internal network.
 	for _, q := range []*mdns.Msg{
 		question("web.3.z.", mdns.TypeA), question("nobody.", mdns.TypeA), question("web.lan.", mdns.TypeA),
-		question("100.0.20.10.in-addr.arpa.", mdns.TypePTR), question("web.", mdns.TypeMX),
+		question("100.0.20.10.in-addr.arpa.", mdns.TypePTR), question("web.", mdns.TypeTXT), question("_http._tcp.web.", mdns.TypeSRV),
 	} {
 		if resp := ask(t, ns, "udp", q); resp.Rcode != mdns.RcodeServerFailure || len(resp.Answer) > 0 {
 			t.Errorf("%s: %s", q.Question[0].String(), resp)
 		}
 	}
-	v.mu.Lock()
-	v.zones = nil
-	v.mu.Unlock()
+	v.set(nil)
 	if resp := ask(t, ns, "udp", question("web.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
 		t.Errorf("after it left its networks: %s", resp)
 	}
-}
-
-// upstream is a server on the test's own loopback device.
-func upstream(tb testing.TB, handle mdns.HandlerFunc) dns.Upstream {
-	tb.Helper()
-	var lc net.ListenConfig
-	tcp, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	udp, err := lc.ListenPacket(tb.Context(), "udp", tcp.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, s := range []*mdns.Server{{Listener: tcp, Handler: handle}, {PacketConn: udp, Handler: handle}} {
-		started := make(chan struct{})
-		s.NotifyStartedFunc = func() { close(started) }
-		go func() { _ = s.ActivateAndServe() }() // ends with Shutdown
-		<-started
-		tb.Cleanup(func() { _ = s.Shutdown() })
-	}
-	return dns.Upstream{Addr: netip.MustParseAddrPort(tcp.Addr().String()), Dial: new(net.Dialer).DialContext}
-}
-
-// many answers TXT with so many records that only TCP or a large buffer takes
-// them, A with one address, and knows nothing else.
-func many(w mdns.ResponseWriter, q *mdns.Msg) {
-	resp := new(mdns.Msg).SetReply(q)
-	switch q.Question[0].Qtype {
-	case mdns.TypeTXT:
-		for i := range 30 {
-			resp.Answer = append(resp.Answer, &mdns.TXT{
-				Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeTXT, Class: mdns.ClassINET}, Txt: []string{fmt.Sprintf("%040d", i)},
-			})
-		}
-	case mdns.TypeA:
-		resp.Answer = append(resp.Answer, &mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET}, A: net.IPv4(192, 0, 2, 1)})
-	default:
-		resp.Rcode = mdns.RcodeNameError
-	}
-	if w.LocalAddr().Network() == "udp" {
-		size := mdns.MinMsgSize
-		if o := q.IsEdns0(); o != nil {
-			size = int(o.UDPSize())
-		}
-		resp.Truncate(size)
-	}
-	_ = w.WriteMsg(resp)
 }
 
 func TestForwarding(t *testing.T) {
@@ -253,9 +100,7 @@ func TestForwarding(t *testing.T) {
 	if resp := ask(t, ns, "tcp", question("example.com.", mdns.TypeTXT)); resp.Truncated || len(resp.Answer) != 30 {
 		t.Errorf("over TCP: %s", resp)
 	}
-	v.mu.Lock()
-	v.upstreams = []dns.Upstream{refuses, deaf}
-	v.mu.Unlock()
+	v.set(v.Zones(), refuses, deaf)
 	if resp := ask(t, ns, "udp", question("example.com.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
 		t.Errorf("without a server that answers: %s", resp)
 	}
@@ -340,28 +185,4 @@ func TestBadQuestions(t *testing.T) {
 	if got := data(ask(t, ns, "udp", question("web.", mdns.TypeA))); got != "10.20.0.100" {
 		t.Errorf("after garbage: %q", got)
 	}
-}
-
-// TestLoad asks 5,000 questions at once-ish, half of them about names of
-// others, and wants every answer.
-func TestLoad(t *testing.T) {
-	v := &view{zones: []*dns.Zone{dns.NewZone(overlay(), records())}, upstreams: []dns.Upstream{upstream(t, many)}}
-	ns := start(t, v)
-	const clients, each = 50, 100
-	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(func() {
-			for i := range each {
-				name, kind := "db.", mdns.TypeA
-				if i%2 == 1 {
-					name, kind = fmt.Sprintf("unknown%d.", i), mdns.TypeMX
-				}
-				if resp := ask(t, ns, "udp", question(name, kind)); (resp.Rcode == mdns.RcodeSuccess) != (i%2 == 0) {
-					t.Errorf("%s: %s", name, resp)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	mdns "github.com/miekg/dns"
+
+	"weft/engine/dns"
+	"weft/engine/kernel"
+	"weft/engine/model"
+	"weft/engine/netnstest"
+)
+
+// TestDirectoryAnswers puts a container into the directory, changes it and
+// takes it out.
+func TestDirectoryAnswers(t *testing.T) {
+	netnstest.Require(t)
+	ns, _ := netnstest.Sandbox(t)
+	netnstest.Exec(t, ns, "ip", "link", "set", "lo", "up")
+	d := newDirectory(slog.New(slog.DiscardHandler))
+	ask := func(name string) *mdns.Msg {
+		t.Helper()
+		var resp *mdns.Msg
+		err := kernel.Do(ns, func() error {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "udp", "127.0.0.11:53")
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			resp, _, err = new(mdns.Client).ExchangeWithConn(new(mdns.Msg).SetQuestion(name, mdns.TypeA), &mdns.Conn{Conn: conn})
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return resp
+	}
+	lan := model.Network{ID: "l", Name: "lan", Scope: model.ScopeLocal}
+	p := place{
+		containerID: "c", sandbox: ns.Path(), networks: []model.Network{lan}, ndots: true,
+		records: map[string]model.Record{"l": {EndpointID: "e", Name: "box", Addr: netip.MustParseAddr("172.18.0.2")}},
+		// Asked from inside, the first would be the resolver itself.
+		upstreams: []upstream{{dns.Addr(), true}, {dns.Addr(), false}, {netip.MustParseAddr("127.0.0.1"), true}},
+	}
+	if err := d.enter(p); err != nil {
+		t.Fatal(err)
+	}
+	for name, answers := range map[string]int{"box.": 1, "box.lan.": 1, "nobody.": 0} {
+		if resp := ask(name); len(resp.Answer) != answers || resp.Rcode != mdns.RcodeSuccess {
+			t.Errorf("%s: %s", name, resp)
+		}
+	}
+	s := d.sandboxes["c"]
+	if got := s.Upstreams(); len(got) != 2 || got[0].Addr.Addr() != dns.Addr() || got[1].Addr.Addr().String() != "127.0.0.1" {
+		t.Errorf("asks %v", got)
+	}
+	p.ndots, p.upstreams = false, nil
+	p.records["l"] = model.Record{EndpointID: "e", Name: "renamed", Addr: netip.MustParseAddr("172.18.0.2")}
+	if err := d.enter(p); err != nil {
+		t.Fatal(err)
+	}
+	for name, code := range map[string]int{"renamed.": mdns.RcodeSuccess, "box.": mdns.RcodeServerFailure} {
+		if resp := ask(name); resp.Rcode != code {
+			t.Errorf("%s after it was renamed: %s", name, resp)
+		}
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := netnstest.Exec(t, ns, "nft", "list", "ruleset") + netnstest.Exec(t, ns, "ss", "-Hlntu"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+func TestSearchOrder(t *testing.T) {
+	networks := []model.Network{
+		{ID: "1", Name: "z-lan", Scope: model.ScopeLocal}, {ID: "2", Name: "a-closed", Scope: model.ScopeLocal, Internal: true},
+		{ID: "3", Name: "b-lan", Scope: model.ScopeLocal}, {ID: "4", Name: "z-overlay", Scope: model.ScopeSwarm, Internal: true},
+		{ID: "5", Name: "c-lan", Scope: model.ScopeLocal}, {ID: "6", Name: "y-overlay", Scope: model.ScopeSwarm},
+	}
+	slices.SortStableFunc(networks, bySearch([]model.Endpoint{{NetworkID: "5", GwPriority: 3}, {NetworkID: "3", GwPriority: 0}}))
+	var got []string
+	for _, nw := range networks {
+		got = append(got, nw.Name)
+	}
+	if want := []string{"y-overlay", "z-overlay", "c-lan", "b-lan", "z-lan", "a-closed"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
