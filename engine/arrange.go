@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -11,25 +12,37 @@ import (
 )
 
 // Arrange gives a sandbox its way out and its published ports, both by one of
-// its endpoints, and the container its names.
-func (a allocator) Arrange(ctx context.Context, c model.Container) ([]model.Endpoint, error) {
+// its endpoints or its egress, and the container its names.
+func (a allocator) Arrange(ctx context.Context, c *model.Container) error {
 	if c.Spec.NetworkMode != model.ModeHost && !strings.HasPrefix(c.Spec.NetworkMode, model.ModeContainer) {
 		way := a.wayOut(c.Endpoints)
-		if err := setWayOut(c, way); err != nil {
-			return nil, err
+		if err := a.setEgress(ctx, c, a.needsEgress(*c, way)); err != nil {
+			return err
+		}
+		out := c.Egress
+		if way >= 0 {
+			out = &c.Endpoints[way]
+		}
+		if err := setWayOut(c.Sandbox, out); err != nil {
+			return err
 		}
 		for i := range c.Endpoints {
-			if err := a.publish(ctx, c, i, i == way); err != nil {
-				return nil, err
+			if err := a.publish(ctx, c.Spec, &c.Endpoints[i], i == way); err != nil {
+				return err
+			}
+		}
+		if c.Egress != nil {
+			if err := a.publish(ctx, c.Spec, c.Egress, true); err != nil {
+				return err
 			}
 		}
 	}
-	return c.Endpoints, a.e.setNames(c)
+	return a.e.setNames(*c)
 }
 
-// Dismiss ends what Arrange began in the engine itself.
-func (a allocator) Dismiss(_ context.Context, c model.Container) error {
-	return a.e.directory.leave(c.ID)
+// Dismiss ends what Arrange began in the engine itself, and the egress.
+func (a allocator) Dismiss(ctx context.Context, c *model.Container) error {
+	return errors.Join(a.e.directory.leave(c.ID), a.dropEgress(ctx, c))
 }
 
 // wayOut gives the rank of the endpoint that leads out of a sandbox: among
@@ -53,24 +66,24 @@ func (a allocator) wayOut(endpoints []model.Endpoint) int {
 	return best
 }
 
-func setWayOut(c model.Container, way int) error {
-	sandbox, err := kernel.Open(c.Sandbox)
+// setWayOut leads a sandbox's default routes by an endpoint. Without one, what
+// the container itself has set stays.
+func setWayOut(path string, out *model.Endpoint) error {
+	if out == nil {
+		return nil
+	}
+	sandbox, err := kernel.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sandbox.Close() }()
-	if way < 0 {
-		return nil // what the container itself has set stays
-	}
-	ep := c.Endpoints[way]
-	return link.SetGateways(sandbox, ep.IfName, ep.Gateway, ep.GatewayV6)
+	return link.SetGateways(sandbox, out.IfName, out.Gateway, out.GatewayV6)
 }
 
 // publish makes the endpoint that is the way out, and no other, carry the
 // published ports. Those it carries already stay untouched.
-func (a allocator) publish(ctx context.Context, c model.Container, i int, out bool) error {
-	ep := &c.Endpoints[i]
-	wanted := bindings(c.Spec)
+func (a allocator) publish(ctx context.Context, spec model.ContainerSpec, ep *model.Endpoint, out bool) error {
+	wanted := bindings(spec)
 	if a.e.bridges == nil || a.e.swarms(ep.NetworkID) || out == (len(ep.Ports) > 0) || (out && len(wanted) == 0) {
 		return nil
 	}

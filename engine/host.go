@@ -72,6 +72,7 @@ func (h *host) Joined(ctx context.Context, m control.Membership) error {
 	}
 	h.e.networks.attach(d, m.DataPathAddr)
 	h.member = m
+	h.e.openGateway(ctx)
 	running, err := h.e.runningEndpoints(ctx)
 	if err != nil {
 		return err
@@ -221,7 +222,7 @@ func (e *Engine) runningEndpoints(ctx context.Context) ([]model.Endpoint, error)
 	var eps []model.Endpoint
 	for _, c := range all {
 		if c.State == model.StateRunning {
-			eps = append(eps, c.Endpoints...)
+			eps = append(eps, c.AllEndpoints()...)
 		}
 	}
 	return eps, nil

@@ -31,7 +31,7 @@ func (e *Engine) place(c model.Container) place {
 	if e.sharer(c).ID != c.ID || c.Spec.NetworkMode == model.ModeHost {
 		return p
 	}
-	leadsOut, wayOut := false, false
+	leadsOut, wayOut := false, c.Egress != nil
 	for _, ep := range c.Endpoints {
 		nw, local := e.local.Network(ep.NetworkID)
 		if !local {

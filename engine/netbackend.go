@@ -106,12 +106,12 @@ func (b networkBackend) addContainers(ctx context.Context, in *network.Inspect) 
 	in.Containers = map[string]network.EndpointResource{}
 	local := map[string]bool{}
 	for _, c := range all {
-		for _, ep := range c.Endpoints {
+		for _, ep := range c.AllEndpoints() {
 			if ep.NetworkID != in.ID {
 				continue
 			}
 			local[ep.ID] = true
-			in.Containers[c.ID] = resourceOf(c.Spec.Name, ep)
+			in.Containers[c.ID] = resourceOf(ep.Name, ep)
 		}
 	}
 	b.e.ingress.describe(in)
@@ -196,7 +196,7 @@ func (b networkBackend) RemoveNetwork(ctx context.Context, id string) error {
 	}
 	var users []string
 	for _, c := range all {
-		for _, ep := range c.Endpoints {
+		for _, ep := range c.AllEndpoints() {
 			if ep.NetworkID == id {
 				users = append(users, fmt.Sprintf("name:%q id:%q", c.Spec.Name, c.ID[:12]))
 			}

@@ -139,7 +139,7 @@ func portBindings(c model.Container) nat.PortMap {
 
 func publishedPorts(c model.Container) []model.PublishedPort {
 	var out []model.PublishedPort
-	for _, ep := range c.Endpoints {
+	for _, ep := range c.AllEndpoints() {
 		out = append(out, ep.Ports...)
 	}
 	return out

@@ -35,6 +35,13 @@ const (
 	driverNull   = "null"
 )
 
+// Options of Docker's bridge driver that networks made here have.
+const (
+	optionName       = "com.docker.network.bridge.name"
+	optionICC        = "com.docker.network.bridge.enable_icc"
+	optionMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
+)
+
 // Driver carries bridge networks in the kernel of this node.
 type Driver interface {
 	// Ensure makes a network present; one that is there is adopted.
@@ -161,12 +168,12 @@ func (r *Registry) defaultOptions() map[string]string {
 		icc = "true"
 	}
 	options := map[string]string{
-		"com.docker.network.bridge.default_bridge":       "true",
-		"com.docker.network.bridge.enable_icc":           icc,
-		"com.docker.network.bridge.enable_ip_masquerade": "true",
-		"com.docker.network.bridge.host_binding_ipv4":    "0.0.0.0",
-		"com.docker.network.bridge.name":                 r.Default.Bridge,
-		"com.docker.network.driver.mtu":                  "1500",
+		"com.docker.network.bridge.default_bridge": "true",
+		optionICC:        icc,
+		optionMasquerade: "true",
+		"com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+		optionName:                      r.Default.Bridge,
+		"com.docker.network.driver.mtu": "1500",
 	}
 	if r.Default.MTU != "" {
 		options["com.docker.network.driver.mtu"] = r.Default.MTU

@@ -1,7 +1,9 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -288,11 +290,33 @@ type Container struct {
 	Started   time.Time
 	Finished  time.Time
 	Endpoints []Endpoint
-	Sandbox   string // path of its network namespace; empty before the first start
+	// Egress is its way out where no network of its own leads out: an endpoint
+	// on docker_gwbridge. Nil: none.
+	Egress  *Endpoint `json:",omitempty"`
+	Sandbox string    // path of its network namespace; empty before the first start
 
 	RestartCount int  `json:",omitempty"` // by its policy, since somebody started it
 	Stopped      bool `json:",omitempty"` // by somebody's wish, so that its policy rests
 	Health       *Health
+}
+
+// AllEndpoints gives the endpoints with the egress.
+func (c Container) AllEndpoints() []Endpoint {
+	if c.Egress == nil {
+		return c.Endpoints
+	}
+	return append(slices.Clone(c.Endpoints), *c.Egress)
+}
+
+// FreeIfName gives the first of eth0, eth1, ... no endpoint has.
+func (c Container) FreeIfName() string {
+	all := c.AllEndpoints()
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("eth%d", i)
+		if !slices.ContainsFunc(all, func(e Endpoint) bool { return e.IfName == name }) {
+			return name
+		}
+	}
 }
 
 // ExitStatus is how a process ended.

@@ -3,7 +3,6 @@ package workload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -64,15 +63,6 @@ func (m *Manager) connected(rec model.Container, name, networkID string) bool {
 		slices.ContainsFunc(rec.Spec.Networks, func(r model.NetworkRequest) bool { return r.Network == name || r.Network == networkID })
 }
 
-func freeIfName(rec model.Container) string {
-	for i := 0; ; i++ {
-		name := fmt.Sprintf("eth%d", i)
-		if !slices.ContainsFunc(rec.Endpoints, func(e model.Endpoint) bool { return e.IfName == name }) {
-			return name
-		}
-	}
-}
-
 // Disconnect takes a container off a network.
 func (m *Manager) Disconnect(ctx context.Context, name, networkName, networkID string) error {
 	c, err := m.find(name)
@@ -131,8 +121,9 @@ func (m *Manager) DisconnectAll(ctx context.Context, gone func(networkID string)
 func (m *Manager) isolate(ctx context.Context, c *container, gone func(networkID string) bool) error {
 	c.op.Lock()
 	defer c.op.Unlock()
+	rec := m.snapshot(c)
 	var errs []error
-	for _, ep := range m.snapshot(c).Endpoints {
+	for _, ep := range rec.Endpoints {
 		if !gone(ep.NetworkID) {
 			continue
 		}
@@ -142,6 +133,9 @@ func (m *Manager) isolate(ctx context.Context, c *container, gone func(networkID
 		}
 		m.publishNetwork(ep, "disconnect")
 		errs = append(errs, m.dropEndpoint(c, ep.ID))
+	}
+	if rec.State == model.StateRunning && len(m.snapshot(c).Endpoints) < len(rec.Endpoints) {
+		errs = append(errs, m.arrange(ctx, c))
 	}
 	return errors.Join(errs...)
 }

@@ -199,11 +199,11 @@ func (n networks) Check(_ context.Context, req model.NetworkRequest) error {
 	return n.w.do("check "+req.Network, "", "")
 }
 
-func (n networks) Arrange(_ context.Context, c model.Container) ([]model.Endpoint, error) {
-	return c.Endpoints, n.w.do("arrange", "names "+c.ID[:3], "")
+func (n networks) Arrange(_ context.Context, c *model.Container) error {
+	return n.w.do("arrange", "names "+c.ID[:3], "")
 }
 
-func (n networks) Dismiss(_ context.Context, c model.Container) error {
+func (n networks) Dismiss(_ context.Context, c *model.Container) error {
 	return n.w.do("dismiss", "", "names "+c.ID[:3])
 }
 

@@ -67,11 +67,12 @@ type Networks interface {
 	// Leave withdraws and unplugs ep. One that is gone is no error.
 	Leave(ctx context.Context, ep model.Endpoint) error
 	// Arrange makes the whole of a sandbox's endpoints work together: its way
-	// out, its published ports, its names. It gives the endpoints with what
-	// was decided, and is called after every change of them.
-	Arrange(ctx context.Context, c model.Container) ([]model.Endpoint, error)
+	// out, its published ports, its names. It changes endpoints and egress to
+	// what was decided, also when it fails, and is called after every change of
+	// the endpoints.
+	Arrange(ctx context.Context, c *model.Container) error
 	// Dismiss ends what Arrange began, but for the endpoints' own.
-	Dismiss(ctx context.Context, c model.Container) error
+	Dismiss(ctx context.Context, c *model.Container) error
 }
 
 // Volumes gives containers the volumes among their mounts, and what else their
@@ -181,6 +182,10 @@ func (m *Manager) snapshot(c *container) model.Container {
 // clone copies what callers must not share with the record.
 func clone(c model.Container) model.Container {
 	c.Endpoints = append([]model.Endpoint(nil), c.Endpoints...)
+	if c.Egress != nil {
+		egress := *c.Egress
+		c.Egress = &egress
+	}
 	c.Spec.Networks = append([]model.NetworkRequest(nil), c.Spec.Networks...)
 	return c
 }

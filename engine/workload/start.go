@@ -128,11 +128,9 @@ func (m *Manager) sharedSandbox(rec model.Container) (string, error) {
 
 // arrange lets the endpoints of c work together, and records what they became.
 func (m *Manager) arrange(ctx context.Context, c *container) error {
-	endpoints, err := m.Networks.Arrange(ctx, m.snapshot(c))
-	if err != nil {
-		return err
-	}
-	return m.update(c, func(r *model.Container) { r.Endpoints = endpoints })
+	rec := m.snapshot(c)
+	err := m.Networks.Arrange(ctx, &rec)
+	return errors.Join(err, m.update(c, func(r *model.Container) { r.Endpoints, r.Egress = rec.Endpoints, rec.Egress }))
 }
 
 // Rearrange does what an earlier engine did for the containers that run.
@@ -215,7 +213,7 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, re
 		return fault.Internal("network %s gave container %s no address", a.Network.Name, rec.Spec.Name)
 	}
 	ep := endpointOf(rec, a)
-	ep.ID, ep.IfName, ep.GwPriority = model.NewID(), freeIfName(rec), req.GwPriority
+	ep.ID, ep.IfName, ep.GwPriority = model.NewID(), rec.FreeIfName(), req.GwPriority
 	ep.TaskAliases = append([]string{rec.ID[:12]}, req.Aliases...)
 	if h := rec.Spec.Process.Hostname; !slices.Contains(ep.TaskAliases, h) && rec.Spec.Service == nil {
 		ep.TaskAliases = append(ep.TaskAliases, h)
@@ -257,12 +255,22 @@ func (m *Manager) dropEndpoint(c *container, id string) error {
 // after an error: what could not be undone stays in the record.
 func (m *Manager) teardown(ctx context.Context, c *container) error {
 	rec := m.snapshot(c)
-	errs := []error{m.Networks.Dismiss(ctx, rec)}
+	errs := []error{m.dismiss(ctx, c)}
 	for _, ep := range rec.Endpoints {
 		errs = append(errs, m.unplug(ctx, c, ep))
 	}
 	errs = append(errs, m.Sandboxes.Remove(ctx, rec.ID), m.Volumes.Unmount(ctx, rec.ID, rec.Spec.Process.Mounts))
 	return errors.Join(errs...)
+}
+
+func (m *Manager) dismiss(ctx context.Context, c *container) error {
+	rec := m.snapshot(c)
+	had := rec.Egress != nil
+	err := m.Networks.Dismiss(ctx, &rec)
+	if had {
+		err = errors.Join(err, m.update(c, func(r *model.Container) { r.Egress = rec.Egress }))
+	}
+	return err
 }
 
 func (m *Manager) unplug(ctx context.Context, c *container, ep model.Endpoint) error {
