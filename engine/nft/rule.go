@@ -113,8 +113,10 @@ func ToThisHost() Rule {
 
 // Bits of a conntrack state (linux/netfilter/nf_conntrack_common.h).
 const (
+	ctInvalid     = 1 << 0
 	ctEstablished = 1 << 1
 	ctRelated     = 1 << 2
+	ctNew         = 1 << 3
 	ctStatusDNAT  = 1 << 5
 )
 

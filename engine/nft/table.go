@@ -1,6 +1,7 @@
 // Package nft writes nftables tables (linux/netfilter/nf_tables.h), a whole
-// table at a time: the kernel takes it in one transaction, so that packets meet
-// the rules before or the rules after and nothing between.
+// table or elements of its sets at a time: the kernel takes either in one
+// transaction, so that packets meet the rules before or the rules after and
+// nothing between.
 //
 // Rules are made of Matches and ended by a verdict, both plain values.
 package nft
@@ -19,10 +20,20 @@ import (
 	"weft/engine/kernel"
 )
 
-// Table is a table of the inet family, for IPv4 and IPv6 at once.
+// Table is a table of the inet family, for IPv4 and IPv6 at once. With a
+// Device it is one of the netdev family, about the frames of that device.
 type Table struct {
 	Name   string
+	Device string
+	Sets   []Set
 	Chains []Chain
+}
+
+func (t Table) family() nftables.TableFamily {
+	if t.Device != "" {
+		return nftables.TableFamilyNetdev
+	}
+	return nftables.TableFamilyINet
 }
 
 // Kind is what a base chain does; the strings are the kernel's.
@@ -32,6 +43,7 @@ type Kind string
 const (
 	Filter Kind = "filter"
 	NAT    Kind = "nat"
+	Route  Kind = "route" // of Output: looks for the way again after a change
 )
 
 // Hook is where in a packet's way a base chain is (linux/netfilter.h).
@@ -44,20 +56,23 @@ const (
 	Forward     Hook = unix.NF_INET_FORWARD
 	Output      Hook = unix.NF_INET_LOCAL_OUT
 	Postrouting Hook = unix.NF_INET_POST_ROUTING
+	// Egress is the hook of tables with a Device: what leaves by it.
+	Egress Hook = unix.NF_NETDEV_EGRESS
 )
 
 // Priorities order the base chains of one hook, the lowest first
 // (linux/netfilter_ipv4.h).
 const (
 	PriorityRaw    int32 = -300
+	PriorityMangle int32 = -150
 	PriorityDstNAT int32 = -100
 	PriorityFilter int32 = 0
 	PrioritySrcNAT int32 = 100
 )
 
 // Chain is a list of rules. With a Kind it is a base chain, whose packets are
-// accepted when no rule says otherwise; without, rules jump to it, and it has
-// to stand before them.
+// accepted when no rule says otherwise; without, rules and elements of sets
+// lead to it, and it has to stand before the rules.
 type Chain struct {
 	Name     string
 	Kind     Kind
@@ -85,6 +100,7 @@ func of(list ...expr.Any) Rule {
 type writer struct {
 	conn   *nftables.Conn
 	table  *nftables.Table
+	device string
 	refill bool
 	sets   uint32
 	err    error
@@ -129,15 +145,25 @@ func (c *Conn) Refill(t Table) error { return c.write(t, false) }
 func (c *Conn) write(t Table, whole bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := &writer{conn: c.conn, table: &nftables.Table{Name: t.Name, Family: nftables.TableFamilyINet}, refill: !whole}
+	w := &writer{conn: c.conn, table: &nftables.Table{Name: t.Name, Family: t.family()}, device: t.Device, refill: !whole}
 	w.conn.AddTable(w.table)
 	if whole {
 		// Adding first makes the deletion succeed where there is none.
 		w.conn.DelTable(w.table)
 		w.conn.AddTable(w.table)
 	}
+	if whole {
+		for _, set := range t.Sets {
+			w.set(set)
+		}
+	}
 	for _, ch := range t.Chains {
 		w.chain(ch)
+	}
+	if whole {
+		for _, set := range t.Sets {
+			w.elements(w.conn.SetAddElements, set, set.Elements)
+		}
 	}
 	if err := errors.Join(w.err, w.conn.Flush()); err != nil {
 		return fmt.Errorf("write nftables table %s in %s: %w", t.Name, c.ns.Path(), err)
@@ -145,13 +171,21 @@ func (c *Conn) write(t Table, whole bool) error {
 	return nil
 }
 
-// Delete removes the table of that name; there being none is fine.
-func (c *Conn) Delete(name string) error {
+// Delete removes the table of that name, of the inet family; there being none
+// is fine.
+func (c *Conn) Delete(name string) error { return c.delete(Table{Name: name}) }
+
+// DeleteOf does the same for a device's table.
+func (c *Conn) DeleteOf(device, name string) error {
+	return c.delete(Table{Name: name, Device: device})
+}
+
+func (c *Conn) delete(t Table) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conn.DelTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
+	c.conn.DelTable(&nftables.Table{Name: t.Name, Family: t.family()})
 	if err := c.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("delete nftables table %s in %s: %w", name, c.ns.Path(), err)
+		return fmt.Errorf("delete nftables table %s in %s: %w", t.Name, c.ns.Path(), err)
 	}
 	return nil
 }
@@ -160,7 +194,7 @@ func (w *writer) chain(ch Chain) {
 	chain := &nftables.Chain{Name: ch.Name, Table: w.table}
 	if ch.Kind != "" {
 		hook, priority := nftables.ChainHook(ch.Hook), nftables.ChainPriority(ch.Priority)
-		chain.Type, chain.Hooknum, chain.Priority = nftables.ChainType(ch.Kind), &hook, &priority
+		chain.Type, chain.Hooknum, chain.Priority, chain.Device = nftables.ChainType(ch.Kind), &hook, &priority, w.device
 	}
 	w.conn.AddChain(chain)
 	if w.refill {
