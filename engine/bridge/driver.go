@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 
 	"weft/engine/fault"
@@ -200,7 +201,8 @@ func (d *Driver) Sweep(ctx context.Context, networks []model.Network, endpoints 
 	}
 	var errs []error
 	for _, l := range list {
-		ours := l.Group == link.Group && (l.Kind == "bridge" || l.Kind == "veth")
+		other := strings.HasPrefix(l.Name, vethPrefix+"-") // no endpoint's: IDs have no dash
+		ours := l.Group == link.Group && (l.Kind == "bridge" || (l.Kind == "veth" && !other))
 		if ours && !keep[l.Name] {
 			d.log.InfoContext(ctx, "left-over device removed", "device", l.Name)
 			errs = append(errs, link.Remove(d.host, l.Name))

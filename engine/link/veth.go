@@ -26,11 +26,14 @@ type Route struct {
 }
 
 // Veth plugs a sandbox into a bridge: Name is the end in the bridge's
-// namespace, the other end is the sandbox's interface.
+// namespace, the other end is the sandbox's interface. Without a bridge it
+// links the two namespaces directly.
 type Veth struct {
 	Name   string
-	Bridge int    // index
-	IfName string // in the sandbox; empty: IfPrefix and the first number that is free
+	Bridge int // index; 0: none
+	// PortAddrs are those of the end without a bridge.
+	PortAddrs []netip.Prefix
+	IfName    string // in the sandbox; empty: IfPrefix and the first number that is free
 	// IfPrefix begins a name chosen here; empty: "eth".
 	IfPrefix string
 	MTU      int
@@ -75,13 +78,13 @@ func EnsureVeth(ns, sandbox *kernel.Namespace, spec Veth) (ifName string, made b
 		}()
 	}
 	ifName = iface.Attrs().Name
-	if err := setUpPort(outer, port, spec); err != nil {
+	if err := setUpPort(ns, outer, port, spec); err != nil {
 		return "", made, err
 	}
 	if err := setUpInterface(sandbox, inner, iface, spec); err != nil {
 		return "", made, err
 	}
-	if err := Ready(ns, port.Attrs().Index, nil); err != nil {
+	if err := Ready(ns, port.Attrs().Index, spec.PortAddrs); err != nil {
 		return "", made, err
 	}
 	if err := Ready(sandbox, iface.Attrs().Index, spec.Addrs); err != nil {
@@ -153,9 +156,17 @@ func addVeth(outer, inner *netlink.Handle, sandbox *kernel.Namespace, spec Veth)
 	return port, iface, nil
 }
 
-func setUpPort(outer *netlink.Handle, port netlink.Link, spec Veth) error {
+func setUpPort(ns *kernel.Namespace, outer *netlink.Handle, port netlink.Link, spec Veth) error {
 	if err := setMTU(outer, port, spec.MTU); err != nil {
 		return err
+	}
+	if spec.Bridge == 0 {
+		if err := kernel.SetSysctls(ns, interfaceSysctls(spec.Name, spec.PortAddrs)...); err != nil {
+			return err
+		}
+		if err := setAddrs(outer, port, spec.PortAddrs); err != nil {
+			return err
+		}
 	}
 	if port.Attrs().MasterIndex != spec.Bridge {
 		if err := outer.LinkSetMasterByIndex(port, spec.Bridge); err != nil {

@@ -40,11 +40,9 @@ type Target struct {
 
 // Task is a container with published ports.
 type Task struct {
-	Interface string       // on the ingress network
-	Addr      netip.Prefix // there
-	AddrV6    netip.Prefix // zero: none
-	Ports     []Target
-	Egress    Egress
+	Place
+	Ports  []Target
+	Egress Egress
 }
 
 // Egress is a task's way out.

@@ -86,7 +86,7 @@ func move(t *testing.T, from, to *kernel.Namespace, name, as string) {
 func (b *bed) set(t *testing.T) {
 	t.Helper()
 	err := mesh.SetTask(b.task, b.conn, mesh.Task{
-		Interface: "eth0", Addr: netip.MustParsePrefix(taskAddr + "/24"), AddrV6: netip.MustParsePrefix(taskAddrV6 + "/96"),
+		Place: mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix(taskAddr + "/24"), AddrV6: netip.MustParsePrefix(taskAddrV6 + "/96")},
 		Ports: []mesh.Target{
 			{Port: mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8080}, To: 80},
 			{Port: mesh.Port{Proto: unix.IPPROTO_UDP, Published: 8080}, To: 80},

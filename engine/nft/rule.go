@@ -150,6 +150,19 @@ func Jump(chain string) Rule { return of(&expr.Verdict{Kind: expr.VerdictJump, C
 // Masquerade gives a flow the address of the device it leaves by as its source.
 func Masquerade() Rule { return of(&expr.Masq{}) }
 
+// KeepSource lets a flow have the source it has: no chain after this one is
+// asked.
+func KeepSource(a netip.Addr) Rule {
+	offset, size := uint32(srcV4), uint32(4)
+	if a.Is6() {
+		offset, size = srcV6, 16
+	}
+	return When(Family(a), of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(family(a)), RegAddrMin: regAddr},
+	))
+}
+
 // Redirect sends a flow to another address and port.
 func Redirect(to netip.AddrPort) Rule {
 	return of(
@@ -162,10 +175,26 @@ func Redirect(to netip.AddrPort) Rule {
 	)
 }
 
+// RedirectAddr sends a flow to another address; the port stays as it is.
+func RedirectAddr(to netip.Addr) Rule {
+	return of(
+		&expr.Immediate{Register: regAddr, Data: to.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(family(to)), RegAddrMin: regAddr},
+	)
+}
+
 // Refuse ends the packet and tells its sender that the host is out of reach.
 func Refuse() Rule {
 	return of(&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_HOST_UNREACH})
 }
+
+// RefusePort ends the packet and tells its sender that nobody listens.
+func RefusePort() Rule {
+	return of(&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH})
+}
+
+// Reset ends the packet, of TCP, and its sender's attempt to connect.
+func Reset() Rule { return of(&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}) }
 
 // Spread sends flows to the addresses, one or more of one family, in turn; the
 // port stays as it is.

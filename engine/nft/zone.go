@@ -48,7 +48,9 @@ func (c *Conn) ZoneBySender(table, chain, device string, ports Set) error {
 
 // batch is a transaction of one message (linux/netfilter/nfnetlink.h).
 func batch(conn *netlink.Conn, kind uint16, flags netlink.HeaderFlags, body []byte) error {
-	header := func(family byte, resource uint16) []byte { return append([]byte{family, unix.NFNETLINK_V0}, bigEndian(resource)...) }
+	header := func(family byte, resource uint16) []byte {
+		return append([]byte{family, unix.NFNETLINK_V0}, bigEndian(resource)...)
+	}
 	mark := func(kind netlink.HeaderType) netlink.Message {
 		return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request}, Data: header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)}
 	}

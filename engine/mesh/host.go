@@ -1,0 +1,299 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"weft/engine/kernel"
+	"weft/engine/link"
+	"weft/engine/model"
+	"weft/engine/nft"
+)
+
+// The link between the host and its ingress sandbox: a veth pair of their own,
+// so that the mesh depends on no bridge, and no container is on it. The
+// addresses are of no network: link-local ones (RFC 3927) and unique local ones
+// (RFC 4193).
+const (
+	uplinkOutside = "weft-ingress"
+	uplinkInside  = "uplink0"
+	uplinkMTU     = 65535 // the ingress network's is the limit
+)
+
+func uplinkAddrs() (host, sandbox []netip.Prefix) {
+	return []netip.Prefix{netip.MustParsePrefix("169.254.184.1/30"), netip.MustParsePrefix("fd77:6566:74::1/126")},
+		[]netip.Prefix{netip.MustParsePrefix("169.254.184.2/30"), netip.MustParsePrefix("fd77:6566:74::2/126")}
+}
+
+// Listen is a published port and where the host answers at it.
+type Listen struct {
+	Port
+	Addrs []netip.Addr // of the host; none: all of them
+}
+
+// HostConfig is what OpenHost needs.
+type HostConfig struct {
+	Namespace *kernel.Namespace
+	IPv6      bool // the ingress network has it
+	// Source is the host's address that stands for its loopback address.
+	Source netip.Addr
+	// Reserve takes a port of the host, so that nobody else listens there, and
+	// carries to the address given what the rules can't redirect.
+	Reserve func(p model.PublishedPort, to netip.AddrPort) (io.Closer, error)
+}
+
+// Host is the mesh in the host's own namespace. It is not safe for concurrent
+// use.
+type Host struct {
+	HostConfig
+	rules   *nft.Conn
+	written bool // the table, by this Host
+	ports   map[Port]*listening
+	refused map[Port]error
+}
+
+// listening is a port this host answers at.
+type listening struct {
+	addrs    []netip.Addr
+	reserved []io.Closer
+}
+
+// OpenHost takes the host's namespace. A table that is there goes on until the
+// first Set.
+func OpenHost(cfg HostConfig) (*Host, error) {
+	rules, err := nft.Open(cfg.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	return &Host{HostConfig: cfg, rules: rules, ports: map[Port]*listening{}, refused: map[Port]error{}}, nil
+}
+
+// Connect links the host and its ingress sandbox. What is linked stays so.
+func (h *Host) Connect(sandbox *kernel.Namespace) error {
+	outside, inside := h.uplink()
+	mac := model.MACFromAddr(inside[0].Addr())
+	_, _, err := link.EnsureVeth(h.Namespace, sandbox, link.Veth{
+		Name: uplinkOutside, IfName: uplinkInside, MTU: uplinkMTU, MAC: mac, Addrs: inside, PortAddrs: outside,
+	})
+	if err != nil {
+		return err
+	}
+	gateways := []netip.Addr{outside[0].Addr(), {}}
+	if h.IPv6 {
+		gateways[1] = outside[1].Addr()
+	}
+	if err := link.SetGateways(sandbox, uplinkInside, gateways[0], gateways[1]); err != nil {
+		return err
+	}
+	conf := "net/ipv4/conf/" + uplinkOutside + "/"
+	list := []kernel.Sysctl{
+		{Key: "net/ipv4/ip_forward", Value: "1"},
+		{Key: conf + "route_localnet", Value: "1"}, // for clients at 127.0.0.1
+	}
+	if h.IPv6 {
+		list = append(list, kernel.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"})
+	}
+	return kernel.SetSysctls(h.Namespace, list...)
+}
+
+func (h *Host) uplink() (outside, inside []netip.Prefix) {
+	outside, inside = uplinkAddrs()
+	if !h.IPv6 {
+		return outside[:1], inside[:1]
+	}
+	return outside, inside
+}
+
+// Close gives the ports back and leaves the kernel as it is.
+func (h *Host) Close() error {
+	errs := []error{h.rules.Close()}
+	for _, l := range h.ports {
+		errs = append(errs, release(l.reserved))
+	}
+	h.ports = map[Port]*listening{}
+	return errors.Join(errs...)
+}
+
+// Remove takes away what Connect and Set have made.
+func (h *Host) Remove() error {
+	return errors.Join(h.rules.Delete(tableName), link.Remove(h.Namespace, uplinkOutside))
+}
+
+// Refused tells why the host does not answer at a port; nil: it does, or was
+// not asked to.
+func (h *Host) Refused(p Port) error { return h.refused[p] }
+
+// Set makes the host answer at these ports. At one that a program of the
+// host's has it does not, and says so.
+func (h *Host) Set(ports []Listen) error {
+	wanted := make(map[Port]Listen, len(ports))
+	for _, l := range ports {
+		wanted[l.Port] = l
+	}
+	var errs []error
+	before := maps.Clone(h.ports)
+	for p, l := range h.ports {
+		if w, ok := wanted[p]; !ok || !slices.Equal(w.Addrs, l.addrs) {
+			errs = append(errs, release(l.reserved))
+			delete(h.ports, p)
+		}
+	}
+	refused := map[Port]error{}
+	for p, w := range wanted {
+		if h.ports[p] != nil {
+			continue
+		}
+		reserved, err := h.reserve(w)
+		if err != nil {
+			refused[p] = err
+			if h.refused[p] == nil {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		h.ports[p] = &listening{addrs: w.Addrs, reserved: reserved}
+	}
+	h.refused = refused
+	return errors.Join(append(errs, h.write(before))...)
+}
+
+func release(list []io.Closer) error {
+	var errs []error
+	for _, c := range list {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (h *Host) reserve(l Listen) ([]io.Closer, error) {
+	addrs := l.Addrs
+	if len(addrs) == 0 {
+		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	_, inside := h.uplink()
+	proto := protocols()[l.Proto]
+	var out []io.Closer
+	for _, a := range addrs {
+		c, err := h.Reserve(
+			model.PublishedPort{Port: model.Port{Proto: proto, Port: l.Published}, HostIP: a, HostPort: l.Published},
+			netip.AddrPortFrom(inside[0].Addr(), l.Published))
+		if errors.Is(err, unix.EAFNOSUPPORT) && a == netip.IPv6Unspecified() {
+			continue // a host without IPv6
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("this host does not answer at published port %d/%s: %w", l.Published, proto, err), release(out))
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func protocols() map[byte]string {
+	return map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}
+}
+
+// Sets of the host's table.
+func portsSet() nft.Set {
+	return nft.Set{Name: "ports", Key: []nft.Type{nft.Proto, nft.PortNumber}}
+}
+
+func boundSet(family nft.Type) nft.Set {
+	name := "bound4"
+	if family == nft.AddrV6 {
+		name = "bound6"
+	}
+	return nft.Set{Name: name, Key: []nft.Type{nft.Proto, nft.PortNumber, family}}
+}
+
+// write brings the table from the ports of before to those of now.
+func (h *Host) write(before map[Port]*listening) error {
+	if !h.written {
+		before = nil
+	}
+	changes := map[string]*nft.Change{}
+	for _, s := range []nft.Set{portsSet(), boundSet(nft.AddrV4), boundSet(nft.AddrV6)} {
+		changes[s.Name] = &nft.Change{Set: s}
+	}
+	for p, l := range before {
+		if h.ports[p] != l {
+			each(p, l, func(set, key string) { changes[set].Remove = append(changes[set].Remove, nft.Element{Key: key}) })
+		}
+	}
+	for p, l := range h.ports {
+		if before[p] != l {
+			each(p, l, func(set, key string) { changes[set].Add = append(changes[set].Add, nft.Element{Key: key}) })
+		}
+	}
+	var list []nft.Change
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		list = append(list, *changes[name])
+	}
+	var err error
+	if h.written {
+		err = h.rules.Change(tableName, nil, list)
+	} else {
+		err = h.rules.Replace(h.table(list))
+	}
+	h.written = err == nil
+	return err
+}
+
+// each gives the elements of a port and the sets they are in.
+func each(p Port, l *listening, add func(set, key string)) {
+	if len(l.addrs) == 0 {
+		add(portsSet().Name, p.key())
+	}
+	for _, a := range l.addrs {
+		family := nft.AddrV4
+		if a.Is6() {
+			family = nft.AddrV6
+		}
+		add(boundSet(family).Name, nft.Key(p.Proto, p.Published, a))
+	}
+}
+
+// table gives the whole table. Nothing leads from ::1 out of a host, so the
+// reserved sockets serve there.
+func (h *Host) table(list []nft.Change) nft.Table {
+	t := nft.Table{Name: tableName}
+	for _, c := range list {
+		c.Set.Elements = c.Add
+		t.Sets = append(t.Sets, c.Set)
+	}
+	_, inside := h.uplink()
+	publish := nft.Chain{Name: "publish", Rules: []nft.Rule{nft.When(nft.ToAddr(netip.IPv6Loopback()), nft.Return())}}
+	source := nft.Chain{Name: "source", Kind: nft.NAT, Hook: nft.Postrouting, Priority: nft.PrioritySrcNAT - 1}
+	out := nft.OutBy(uplinkOutside)
+	loopback := nft.When(out, nft.From(netip.MustParsePrefix("127.0.0.0/8")))
+	if h.Source.Is4() {
+		source.Rules = append(source.Rules, nft.When(loopback, nft.Source(h.Source)))
+	} else {
+		source.Rules = append(source.Rules, nft.When(loopback, nft.Masquerade()))
+	}
+	for _, p := range inside {
+		a, family := p.Addr(), nft.AddrV4
+		if a.Is6() {
+			family = nft.AddrV6
+		}
+		publish.Rules = append(publish.Rules,
+			nft.When(nft.Family(a), nft.In(portsSet(), nft.PacketProto(), nft.PacketPort()), nft.RedirectAddr(a)),
+			nft.When(nft.Family(a), nft.In(boundSet(family), nft.PacketProto(), nft.PacketPort(), nft.PacketTo(family)), nft.RedirectAddr(a)))
+		// Containers are not hidden behind the host here: their answers find the way.
+		source.Rules = append(source.Rules, nft.When(out, nft.KeepSource(a)))
+	}
+	toHost := []nft.Rule{nft.When(nft.ToThisHost(), nft.Jump(publish.Name))}
+	t.Chains = []nft.Chain{
+		publish,
+		// Before other tables': a port is published once.
+		{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
+		{Name: "local", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
+		source,
+	}
+	return t
+}
