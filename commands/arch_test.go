@@ -51,7 +51,7 @@ func layers() []layer {
 		{"engine/dns", with("engine/kernel", "engine/nft")},
 		{"engine/vip", with("engine/kernel", "engine/nft")},
 		{"engine/localnet", with("engine/ipam")},
-		{"engine/mesh", with("engine/kernel", "engine/nft")},
+		{"engine/mesh", with("engine/kernel", "engine/link", "engine/nft")},
 		{"engine/overlay", with("engine/kernel", "engine/link", "engine/peer")},
 		{"engine/containerd", with()},
 		{"engine/runtime", with("engine/kernel", "engine/containerd")},
@@ -71,7 +71,7 @@ func guarded() map[string][]string {
 	return map[string][]string{
 		"github.com/spf13/cobra":                     {"commands"},
 		"github.com/charmbracelet/":                  {"tui"},
-		"github.com/vishvananda/netlink":             {"engine/kernel", "engine/link", "engine/peer", "engine/esp", "engine/netnstest", "engine/lab"},
+		"github.com/vishvananda/netlink":             {"engine/kernel", "engine/link", "engine/peer", "engine/mesh", "engine/esp", "engine/netnstest", "engine/lab"},
 		"github.com/vishvananda/netns":               {"engine/kernel", "engine/netnstest", "engine/lab"},
 		"github.com/google/nftables":                 {"engine/nft", "engine/lab"},
 		"github.com/moby/swarmkit":                   {"engine/control"},

@@ -122,3 +122,14 @@ func (a allocator) Leave(ctx context.Context, ep model.Endpoint) error {
 	}
 	return a.e.local.Leave(ctx, ep)
 }
+
+// SetReadiness tells the other nodes.
+func (a allocator) SetReadiness(ctx context.Context, endpoints []model.Endpoint) error {
+	var errs []error
+	for _, ep := range endpoints {
+		if a.e.swarms(ep.NetworkID) {
+			errs = append(errs, a.e.networks.setReadiness(ctx, ep))
+		}
+	}
+	return errors.Join(errs...)
+}

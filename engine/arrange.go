@@ -37,7 +37,10 @@ func (a allocator) Arrange(ctx context.Context, c *model.Container) error {
 			}
 		}
 	}
-	return a.e.setNames(*c)
+	if err := a.e.setNames(*c); err != nil {
+		return err
+	}
+	return a.e.directory.publish(*c)
 }
 
 // Dismiss ends what Arrange began in the engine itself, and the egress.

@@ -13,6 +13,7 @@ import (
 	"weft/engine/dns"
 	"weft/engine/gossip"
 	"weft/engine/kernel"
+	"weft/engine/mesh"
 	"weft/engine/model"
 	"weft/engine/nft"
 	"weft/engine/vip"
@@ -193,6 +194,32 @@ func (d *directory) resident(p place) (*resident, error) {
 	defer d.mu.Unlock()
 	d.sandboxes[p.containerID] = s
 	return s, nil
+}
+
+// publish makes a task's sandbox answer at its published ports.
+func (d *directory) publish(c model.Container) error {
+	d.mu.Lock()
+	s := d.sandboxes[c.ID]
+	d.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	for _, ep := range c.Endpoints {
+		if len(ep.Ingress) == 0 {
+			continue
+		}
+		t := mesh.Task{Place: placeOf(ep)}
+		for _, p := range ep.Ingress {
+			t.Ports = append(t.Ports, mesh.Target{Port: mesh.Port{Proto: protocolNumber(p.Proto), Published: p.Published}, To: p.Target})
+		}
+		if e := c.Egress; e != nil {
+			t.Egress = mesh.Egress{Interface: e.IfName, Addr: e.Addr, Gateway: e.Gateway, GatewayV6: e.GatewayV6}
+		}
+		if err := mesh.SetTask(s.ns, s.rules, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget drops the records of a container on networks of this node. d.mu is

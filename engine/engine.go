@@ -55,6 +55,7 @@ type Engine struct {
 	directory  *directory
 	networks   *networks
 	ingress    *ingress
+	publisher  *publisher
 	control    *control.Node
 	host       *host
 	events     *event.Hub
@@ -144,7 +145,11 @@ func (e *Engine) openStore(context.Context) error {
 	e.onUndo(e.directory.close)
 	e.background.Go(func() { e.directory.run(e.life) })
 	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")}, e.directory)
-	e.ingress, err = newIngress(e.networks, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
+	e.publisher = newPublisher(e.cfg.Log)
+	e.onUndo(e.publisher.stop)
+	e.publisher.local = e.networks.addresses
+	e.networks.publisher = e.publisher
+	e.ingress, err = newIngress(e.networks, e.publisher, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
 	return err
 }
 
@@ -168,7 +173,11 @@ func (e *Engine) openLocal(context.Context) error {
 		return err
 	}
 	e.onUndo(host.Close)
-	e.hostNS = host
+	e.hostNS, e.publisher.hostNS = host, host
+	if e.bridges != nil {
+		e.publisher.reserve = e.bridges.Reserve
+	}
+	e.background.Go(func() { e.publisher.run(e.life) })
 	e.local, err = localnet.Open(localnet.Config{
 		EngineID: e.id, Table: rows[model.Network]{store.Bucket[model.Network](e.store, "local-networks")}, Driver: driver,
 		Routed:  func() ([]netip.Prefix, error) { return link.Routed(host) },

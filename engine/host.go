@@ -11,6 +11,7 @@ import (
 
 	"weft/engine/control"
 	"weft/engine/gossip"
+	"weft/engine/localnet"
 	"weft/engine/model"
 	"weft/engine/overlay"
 )
@@ -139,7 +140,14 @@ func (h *host) stop(ctx context.Context) error {
 	return errors.Join(h.e.networks.detach(ctx), h.e.ingress.remove())
 }
 
+// PrepareTask gives a task without networks the default bridge, as Docker does.
 func (h *host) PrepareTask(ctx context.Context, t model.Task) error {
+	for i := range t.Attachments {
+		t.Attachments[i].Network = meshNetwork(t.Attachments[i].Network)
+	}
+	if len(t.Attachments) == 0 && h.e.bridges != nil {
+		t.Spec.Networks = []model.NetworkRequest{{Network: localnet.Bridge}}
+	}
 	return h.e.workload.PrepareTask(ctx, t)
 }
 

@@ -32,21 +32,23 @@ func ingressNames(networkName string) (container, endpoint string) {
 // long as the swarm has an ingress network, whether anything is published or
 // not, and survives a crash of the engine. Changes are serialized by the host.
 type ingress struct {
-	networks *networks
-	sandbox  string // path of the namespace
-	table    rows[model.Endpoint]
+	networks  *networks
+	publisher *publisher
+	sandbox   string // path of the namespace
+	table     rows[model.Endpoint]
 
-	mu sync.Mutex // guards ep
-	ep *model.Endpoint
+	mu      sync.Mutex // guards ep
+	ep      *model.Endpoint
+	adopted bool // the sandbox is an earlier engine's
 }
 
 // newIngress takes up the endpoint an earlier engine has left, if it has.
-func newIngress(n *networks, namespaces string, table rows[model.Endpoint]) (*ingress, error) {
+func newIngress(n *networks, p *publisher, namespaces string, table rows[model.Endpoint]) (*ingress, error) {
 	saved, err := table.List()
 	if err != nil {
 		return nil, err
 	}
-	g := &ingress{networks: n, sandbox: filepath.Join(namespaces, ingressSandbox), table: table}
+	g := &ingress{networks: n, publisher: p, sandbox: filepath.Join(namespaces, ingressSandbox), table: table}
 	if ep, ok := saved[ingressRow]; ok {
 		g.ep = &ep
 	}
@@ -71,6 +73,9 @@ func (g *ingress) running() []model.Endpoint {
 		return nil // set makes it anew
 	}
 	_ = ns.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.adopted = true
 	return []model.Endpoint{*ep}
 }
 
@@ -116,11 +121,15 @@ func (g *ingress) join(ctx context.Context, nw model.Network, ep model.Endpoint)
 	if err := ensureNamespace(g.sandbox); err != nil {
 		return err
 	}
-	full, err := g.networks.join(ctx, nw, ep)
+	full, err := g.networks.join(ctx, meshNetwork(nw), ep)
 	if err != nil {
 		return err
 	}
-	return g.remember(full)
+	if err := g.remember(full); err != nil {
+		return err
+	}
+	_, _, vtep := g.networks.parts()
+	return g.publisher.open(full, vtep, g.adopted)
 }
 
 func (g *ingress) remember(ep model.Endpoint) error {
@@ -131,6 +140,9 @@ func (g *ingress) remember(ep model.Endpoint) error {
 }
 
 func (g *ingress) leave(ctx context.Context, ep model.Endpoint) error {
+	if err := g.publisher.remove(); err != nil {
+		return err
+	}
 	if err := g.networks.leave(ctx, ep); err != nil {
 		return err
 	}
@@ -139,12 +151,15 @@ func (g *ingress) leave(ctx context.Context, ep model.Endpoint) error {
 
 // remove takes away what is left once the node is off its networks.
 func (g *ingress) remove() error {
+	if err := g.publisher.remove(); err != nil {
+		return err
+	}
 	if err := kernel.Remove(g.sandbox); err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ep = nil
+	g.ep, g.adopted = nil, false
 	return g.table.Delete(ingressRow)
 }
 

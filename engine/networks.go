@@ -23,6 +23,7 @@ type networks struct {
 	log       *slog.Logger
 	table     networkTable
 	directory *directory // gets the records
+	publisher *publisher // and those of the ingress network
 
 	mu     sync.Mutex // guards the following
 	driver *overlay.Driver
@@ -102,6 +103,11 @@ func (n *networks) join(ctx context.Context, nw model.Network, ep model.Endpoint
 	if err != nil {
 		return ep, errors.Join(err, n.takeDownIfIdle(context.WithoutCancel(ctx), a))
 	}
+	if full.Mesh != nil {
+		own := *full.Mesh
+		own.IPv6 = full.AddrV6.IsValid()
+		full.Mesh = &own
+	}
 	a.endpoints[full.ID] = full
 	if g != nil {
 		if err := g.Publish(ctx, nw.ID, full, vtep); err != nil {
@@ -134,7 +140,7 @@ func (n *networks) bringUp(ctx context.Context, a *activeNetwork, d *overlay.Dri
 
 // handler feeds what the gossip says into the kernel.
 func (n *networks) handler() gossip.Handler {
-	return gossip.Handler{Records: n.directory.apply, Peers: func(networkID string, changes []model.PeerChange, full bool) {
+	return gossip.Handler{Records: n.heed, Peers: func(networkID string, changes []model.PeerChange, full bool) {
 		d, _, _ := n.parts()
 		if d == nil {
 			return
@@ -155,6 +161,54 @@ func (n *networks) handler() gossip.Handler {
 			n.log.Error("peers not programmed", "network_id", networkID, "err", err)
 		}
 	}}
+}
+
+// heed passes on what the gossip says of names.
+func (n *networks) heed(networkID string, changes []gossip.RecordChange, full bool) {
+	n.directory.apply(networkID, changes, full)
+	if nw, ok := n.known(networkID); ok && nw.Ingress {
+		n.publisher.apply(changes, full)
+	}
+}
+
+// addresses gives those of this node's endpoints on a network.
+func (n *networks) addresses(networkID string) map[netip.Addr]bool {
+	n.mu.Lock()
+	a := n.active[networkID]
+	n.mu.Unlock()
+	out := map[netip.Addr]bool{}
+	if a == nil {
+		return out
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, ep := range a.endpoints {
+		out[ep.Addr.Addr()] = true
+	}
+	return out
+}
+
+// setReadiness tells the others of an endpoint that is present.
+func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
+	n.mu.Lock()
+	a := n.active[ep.NetworkID]
+	n.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	have, ok := a.endpoints[ep.ID]
+	if !ok {
+		return nil
+	}
+	have.Readiness = ep.Readiness
+	a.endpoints[ep.ID] = have
+	_, g, vtep := n.parts()
+	if g == nil || !a.gossiped {
+		return nil
+	}
+	return g.Publish(ctx, ep.NetworkID, have, vtep)
 }
 
 // leave withdraws and unplugs ep, and the network with its last endpoint.

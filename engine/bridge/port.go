@@ -159,3 +159,18 @@ func release(list []*reservation) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Reserve takes a port of the host for somebody else's rules: nobody else
+// listens there, and what the rules do not redirect is carried over to an
+// address. It is free again with Close.
+func (d *Driver) Reserve(p model.PublishedPort, to netip.AddrPort) (io.Closer, error) {
+	r, err := reserve(d.host, p)
+	if err != nil {
+		return nil, err
+	}
+	r.serve(d.log, d.host, to)
+	return r, nil
+}
+
+// Close gives the port back and ends what runs over its socket.
+func (r *reservation) Close() error { return release([]*reservation{r}) }

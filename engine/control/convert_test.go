@@ -7,10 +7,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/swarm"
+	"github.com/google/go-cmp/cmp"
 	"github.com/moby/swarmkit/v2/api"
 	"github.com/moby/swarmkit/v2/manager/allocator/networkallocator"
 	"google.golang.org/grpc/codes"
@@ -49,35 +50,41 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestEndpointPolicy(t *testing.T) {
+func TestMeshLabels(t *testing.T) {
 	t.Parallel()
-	ports := func(mode swarm.PortConfigPublishMode) []swarm.PortConfig {
-		return []swarm.PortConfig{{TargetPort: 80, PublishedPort: 8080, PublishMode: mode}}
-	}
-	dnsrr := swarm.EndpointSpec{Mode: swarm.ResolutionModeDNSRR}
 	for _, tc := range []struct {
-		name      string
-		spec, old *swarm.EndpointSpec
-		refused   string
+		labels map[string]string
+		want   model.Mesh
+		wrong  string // in the error; empty: none
 	}{
-		{name: "nothing said"},
-		{name: "vip", spec: &swarm.EndpointSpec{Mode: swarm.ResolutionModeVIP}},
-		{name: "dnsrr", spec: &dnsrr},
-		{name: "unknown is SwarmKit's", spec: &swarm.EndpointSpec{Mode: "weird"}},
-		{name: "ingress", spec: &swarm.EndpointSpec{Ports: ports("")}, refused: "no routing mesh yet"},
-		{name: "host", spec: &swarm.EndpointSpec{Mode: dnsrr.Mode, Ports: ports("host")}, refused: "in host mode"},
+		{labels: map[string]string{"env": "prod", "weft": "x"}},
 		{
-			name: "unchanged", spec: &swarm.EndpointSpec{Mode: swarm.ResolutionModeVIP, Ports: ports("ingress")},
-			old: &swarm.EndpointSpec{Mode: swarm.ResolutionModeVIP, Ports: ports("ingress")},
+			labels: map[string]string{
+				"weft.publish.bind": "eth1,192.0.2.1,2001:db8::1", "weft.mesh.source": "masquerade",
+				"weft.mesh.algorithm": "source", "weft.mesh.local": "true", "weft.mesh.idle": "1h",
+			},
+			want: model.Mesh{
+				Bind: []string{"eth1", "192.0.2.1", "2001:db8::1"}, Masquerade: true, Algorithm: "source", Local: true, Idle: time.Hour,
+			},
 		},
+		{labels: map[string]string{"weft.mesh.source": "preserve", "weft.mesh.local": "false"}},
+		{labels: map[string]string{"weft.mesh.source": "keep"}, wrong: `use "preserve" or "masquerade"`},
+		{labels: map[string]string{"weft.mesh.algorithm": "wrr"}, wrong: "use roundrobin, random or source"},
+		{labels: map[string]string{"weft.mesh.local": "yes"}, wrong: `use "false" or "true"`},
+		{labels: map[string]string{"weft.mesh.idle": "forever"}, wrong: "invalid duration"},
+		{labels: map[string]string{"weft.mesh.idle": "10ms"}, wrong: "use 1s to"},
+		{labels: map[string]string{"weft.publish.bind": "eth1,,eth2"}, wrong: "addresses and interface names"},
+		{labels: map[string]string{"weft.mesh.sorce": "masquerade"}, wrong: "there is no such label"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			err := endpointPolicy(&swarm.ServiceSpec{EndpointSpec: tc.spec}, tc.old)
-			if (tc.refused == "") != (err == nil) || (err != nil && (!errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), tc.refused))) {
-				t.Errorf("error %v", err)
+		got, err := meshModel(tc.labels)
+		switch {
+		case tc.wrong == "" && err != nil, tc.wrong != "" && (err == nil || !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tc.wrong)):
+			t.Errorf("%v: error %v", tc.labels, err)
+		case err == nil:
+			if d := cmp.Diff(&tc.want, got); d != "" {
+				t.Errorf("%v (-want +got):\n%s", tc.labels, d)
 			}
-		})
+		}
 	}
 }
 
@@ -230,7 +237,6 @@ func TestTaskModelRefusals(t *testing.T) {
 		{"not encrypted", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Networks: overlay(map[string]string{"encrypted": "false"})}, ""},
 		{"host network", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Networks: []*api.NetworkAttachment{{Network: &api.Network{DriverState: &api.Driver{Name: "host"}}}}}, `has driver "host"`},
 		{"bad template", api.Task{Spec: ctr(api.ContainerSpec{Image: "i", Hostname: "{{.Nope}}"})}, "expanding hostname failed"},
-		{"host port", api.Task{Spec: ctr(api.ContainerSpec{Image: "i"}), Endpoint: &api.Endpoint{Ports: []*api.PortConfig{{TargetPort: 80, PublishMode: api.PublishModeHost}}}}, "port 80 in host mode"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -17,9 +17,8 @@
 // wipes the state. Stop ends it and takes this node's tasks down, StopKeep
 // ends it and leaves them running for the next engine to adopt.
 //
-// Limits: no secrets, configs or mounts in tasks (the swarm's configs are kept, and a task that asks for one is rejected); no published
-// ports yet (see endpointPolicy), so that nothing comes through the ingress
-// network every node is in; overlay networks need an IPv4 subnet,
+// Limits: no secrets or configs in tasks (the swarm's configs are kept, and a
+// task that asks for one is rejected); overlay networks need an IPv4 subnet,
 // and an IPv6 address of an endpoint is derived from its IPv4 one
 // (model.Segment.AddrV6), never allocated.
 package control

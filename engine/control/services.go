@@ -83,7 +83,7 @@ func (n *Node) Service(ctx context.Context, idOrName string, insertDefaults bool
 func (n *Node) CreateService(ctx context.Context, spec swarm.ServiceSpec) (swarm.ServiceCreateResponse, error) {
 	var out swarm.ServiceCreateResponse
 	err := n.ask(ctx, func(ctx context.Context, c api.ControlClient) error {
-		if err := endpointPolicy(&spec, nil); err != nil {
+		if _, err := meshModel(spec.Labels); err != nil {
 			return err
 		}
 		conv, err := n.serviceSpec(ctx, c, &spec)
@@ -113,11 +113,7 @@ func (n *Node) UpdateService(ctx context.Context, idOrName string, version uint6
 		if err != nil {
 			return err
 		}
-		before, err := convert.ServiceFromGRPC(*current)
-		if err != nil {
-			return err
-		}
-		if err := endpointPolicy(&spec, before.Spec.EndpointSpec); err != nil {
+		if _, err := meshModel(spec.Labels); err != nil {
 			return err
 		}
 		conv, err := n.serviceSpec(ctx, c, &spec)

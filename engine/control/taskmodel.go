@@ -44,9 +44,17 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 		},
 	}}
 	out.Spec.Process.Mounts = mounts
+	out.Spec.Ports = hostPorts(t.Endpoint)
+	mesh, err := meshModel(t.ServiceAnnotations.Labels)
+	if err != nil {
+		return model.Task{}, err
+	}
 	for _, na := range t.Networks {
 		a := attachmentModel(na)
-		a.VIP = virtualIP(t.Endpoint, na.Network.ID)
+		a.VIP, a.Mesh = virtualIP(t.Endpoint, na.Network.ID), mesh
+		if a.Network.Ingress {
+			a.Ingress = ingressPorts(t.Endpoint)
+		}
 		out.Attachments = append(out.Attachments, a)
 		out.Spec.Networks = append(out.Spec.Networks, requestOf(a))
 	}
@@ -64,6 +72,43 @@ func requestOf(a model.Attachment) model.NetworkRequest {
 	}
 	return r
 }
+
+// ingressPorts gives the ports every host answers at.
+func ingressPorts(e *api.Endpoint) []model.IngressPort {
+	var out []model.IngressPort
+	for _, p := range publishedPorts(e) {
+		if p.PublishMode == api.PublishModeIngress && p.PublishedPort != 0 {
+			out = append(out, model.IngressPort{
+				Name: p.Name, Proto: protocol(p), Target: uint16(p.TargetPort), Published: uint16(p.PublishedPort), //nolint:gosec // ports
+			})
+		}
+	}
+	return out
+}
+
+// hostPorts gives the ports the task's own host answers at.
+func hostPorts(e *api.Endpoint) []model.PortBinding {
+	var out []model.PortBinding
+	for _, p := range publishedPorts(e) {
+		if p.PublishMode == api.PublishModeHost {
+			port := uint16(p.PublishedPort) //nolint:gosec // a port
+			out = append(out, model.PortBinding{
+				Port:     model.Port{Proto: protocol(p), Port: uint16(p.TargetPort)}, //nolint:gosec // a port
+				HostPort: port, HostPortEnd: port,
+			})
+		}
+	}
+	return out
+}
+
+func publishedPorts(e *api.Endpoint) []*api.PortConfig {
+	if e == nil {
+		return nil
+	}
+	return e.Ports
+}
+
+func protocol(p *api.PortConfig) string { return strings.ToLower(p.Protocol.String()) }
 
 func virtualIP(e *api.Endpoint, networkID string) netip.Addr {
 	if e == nil {
@@ -143,13 +188,6 @@ func runnable(t *api.Task) error {
 	for _, na := range t.Networks {
 		if err := usable(na.Network); err != nil {
 			return err
-		}
-	}
-	if t.Endpoint != nil {
-		for _, p := range t.Endpoint.Ports {
-			if p.PublishMode == api.PublishModeHost {
-				return fault.Unsupported("this engine cannot publish port %d in host mode yet", p.TargetPort)
-			}
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func bad(format string, args ...any) error {
 // row is what we publish for one endpoint, encoded.
 type row struct {
 	Peer   []byte `json:"peer"`
-	Record []byte `json:"record,omitempty"` // nil for an endpoint without a name
+	Record []byte `json:"record,omitempty"` // nil for an endpoint without a name, or one not ready
 	vtep   netip.Addr
 }
 
@@ -61,7 +61,7 @@ func encode(ep model.Endpoint, vtep netip.Addr) (row, error) {
 	if _, err := parsePeer(ep.ID, r.Peer); err != nil {
 		return row{}, fault.Invalid("publish endpoint %s: %w", ep.ID, err)
 	}
-	if ep.Name == "" {
+	if ep.Name == "" || ep.Readiness == model.Pending {
 		return r, nil
 	}
 	vip := noVIP
@@ -71,6 +71,7 @@ func encode(ep model.Endpoint, vtep netip.Addr) (row, error) {
 	r.Record, err = marshal(&record.EndpointRecord{
 		Name: ep.Name, ServiceName: ep.ServiceName, ServiceId: ep.ServiceID, VirtualIp: vip,
 		EndpointIp: ep.Addr.Addr().String(), Aliases: ep.Aliases, TaskAliases: ep.TaskAliases,
+		IngressPorts: encodePorts(ep.Ingress), ServiceDisabled: ep.Readiness == model.Draining, Mesh: encodeMesh(ep.Mesh),
 	})
 	if err != nil {
 		return row{}, err
@@ -159,9 +160,17 @@ func decodeRecord(key string, value []byte) (model.Record, error) {
 			}
 		}
 	}
+	ports, err := decodePorts(m.IngressPorts)
+	if err != nil {
+		return model.Record{}, err
+	}
+	mesh, err := decodeMesh(m.Mesh)
+	if err != nil {
+		return model.Record{}, err
+	}
 	return model.Record{
 		EndpointID: key, Name: m.Name, ServiceName: m.ServiceName, ServiceID: m.ServiceId, VIP: vip, Addr: addr,
-		Aliases: m.Aliases, TaskAliases: m.TaskAliases, Disabled: m.ServiceDisabled,
+		Aliases: m.Aliases, TaskAliases: m.TaskAliases, Disabled: m.ServiceDisabled, Ingress: ports, Mesh: mesh,
 	}, nil
 }
 

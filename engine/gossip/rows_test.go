@@ -87,6 +87,7 @@ func TestDockersRowsAreUnderstood(t *testing.T) {
 		dockerIngress: {
 			EndpointID: "e1", Name: "web.1.abc", ServiceName: "web", ServiceID: "svc1",
 			VIP: netip.MustParseAddr("10.0.0.2"), Addr: netip.MustParseAddr("10.0.0.5"), Disabled: true,
+			Ingress: []model.IngressPort{{Name: "http", Proto: "udp", Target: 80, Published: 8080}},
 		},
 	} {
 		r, err := decodeRecord("e1", raw(row))

@@ -24,7 +24,12 @@
 // address as well.
 package mesh
 
-import "weft/engine/nft"
+import (
+	"crypto/sha256"
+	"net/netip"
+
+	"weft/engine/nft"
+)
 
 const tableName = "weft-mesh"
 
@@ -35,3 +40,13 @@ type Port struct {
 }
 
 func (p Port) key() string { return nft.Key(p.Proto, p.Published) }
+
+// PrefixV6 gives the IPv6 subnet that goes with an ingress network's IPv4
+// subnet of that rank: a unique local one (RFC 4193) every node derives alike.
+func PrefixV6(networkID string, rank int) netip.Prefix {
+	sum := sha256.Sum256([]byte(networkID))
+	a := [16]byte{0: 0xfd}
+	copy(a[1:10], sum[:])
+	a[11] = byte(rank) //nolint:gosec // a few
+	return netip.PrefixFrom(netip.AddrFrom16(a), 96)
+}

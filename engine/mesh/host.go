@@ -266,15 +266,18 @@ func (h *Host) table(list []nft.Change) nft.Table {
 		c.Set.Elements = c.Add
 		t.Sets = append(t.Sets, c.Set)
 	}
-	_, inside := h.uplink()
 	publish := nft.Chain{Name: "publish", Rules: []nft.Rule{nft.When(nft.ToAddr(netip.IPv6Loopback()), nft.Return())}}
 	source := nft.Chain{Name: "source", Kind: nft.NAT, Hook: nft.Postrouting, Priority: nft.PrioritySrcNAT - 1}
 	out := nft.OutBy(uplinkOutside)
-	loopback := nft.When(out, nft.From(netip.MustParsePrefix("127.0.0.0/8")))
-	if h.Source.Is4() {
-		source.Rules = append(source.Rules, nft.When(loopback, nft.Source(h.Source)))
-	} else {
-		source.Rules = append(source.Rules, nft.When(loopback, nft.Masquerade()))
+	outside, inside := h.uplink()
+	// The host's loopback address and, of what the reserved sockets carry over,
+	// the uplink's mean nothing elsewhere.
+	for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), outside[0].Masked()} {
+		if h.Source.Is4() {
+			source.Rules = append(source.Rules, nft.When(out, nft.From(p), nft.Source(h.Source)))
+		} else {
+			source.Rules = append(source.Rules, nft.When(out, nft.From(p), nft.Masquerade()))
+		}
 	}
 	for _, p := range inside {
 		a, family := p.Addr(), nft.AddrV4

@@ -157,8 +157,22 @@ type Endpoint struct {
 	Aliases     []string   // service aliases
 	TaskAliases []string   // names that mean this endpoint only
 	Ports       []PublishedPort
-	GwPriority  int // the endpoint with the highest is the way out
+	// Ingress are the service's published ports, on the ingress network only.
+	Ingress    []IngressPort `json:",omitempty"`
+	Mesh       *Mesh         `json:",omitempty"`
+	GwPriority int           // the endpoint with the highest is the way out
+	// Readiness says whether others find it by name and send it traffic.
+	Readiness Readiness `json:",omitempty"`
 }
+
+// Readiness is where an endpoint of a task is in its life.
+type Readiness string
+
+// The zero value is an endpoint that takes part in everything.
+const (
+	Pending  Readiness = "pending"  // the task is not ready yet
+	Draining Readiness = "draining" // it is about to end: no new flows
+)
 
 // Peer is an endpoint somewhere in the swarm and the VTEP it is behind: a row
 // of the gossiped peer table.
@@ -187,6 +201,26 @@ type Record struct {
 	Aliases     []string
 	TaskAliases []string
 	Disabled    bool // the service does not send it traffic any more
+	Ingress     []IngressPort
+	Mesh        *Mesh // nil: a task of a Docker daemon's
+}
+
+// IngressPort is a port of a service that every host answers at.
+type IngressPort struct {
+	Name      string
+	Proto     string // tcp, udp or sctp
+	Target    uint16 // the task's
+	Published uint16
+}
+
+// Mesh is how the routing mesh serves a service.
+type Mesh struct {
+	Algorithm  string        // one of mesh.Algorithm; empty: the default
+	Local      bool          // tasks of the node a client comes to go first
+	Masquerade bool          // tasks see the node's address
+	Bind       []string      // addresses and interfaces of hosts; none: all
+	Idle       time.Duration // after which a flow is forgotten; 0: the kernel's
+	IPv6       bool          // the task has the address that derives from its IPv4 one
 }
 
 // Attachment is a network a task or container gets, with the addresses the
@@ -196,6 +230,8 @@ type Attachment struct {
 	Addrs   []netip.Prefix
 	Aliases []string
 	VIP     netip.Addr
+	Ingress []IngressPort
+	Mesh    *Mesh
 }
 
 // GossipKey is one of the keys the swarm hands to its nodes, newest last by

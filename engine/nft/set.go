@@ -95,9 +95,8 @@ func (t Type) kernel() nftables.SetDatatype {
 	case ChainName:
 		return nftables.TypeVerdict
 	}
-	number := nftables.TypeInteger
-	number.Bytes = 4
-	return number
+	// Of the types nft(8) can show it is the one of that size.
+	return nftables.TypeMark
 }
 
 func (w *writer) set(s Set) {

@@ -207,6 +207,10 @@ func (n networks) Dismiss(_ context.Context, c *model.Container) error {
 	return n.w.do("dismiss", "", "names "+c.ID[:3])
 }
 
+func (n networks) SetReadiness(_ context.Context, endpoints []model.Endpoint) error {
+	return n.w.do("readiness "+string(endpoints[0].Readiness), "", "")
+}
+
 func (n networks) Join(_ context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {
 	return ep, n.w.do("join "+nw.ID, "endpoint "+nw.ID, "")
 }

@@ -66,6 +66,9 @@ type Networks interface {
 	Join(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error)
 	// Leave withdraws and unplugs ep. One that is gone is no error.
 	Leave(ctx context.Context, ep model.Endpoint) error
+	// SetReadiness tells the others that a task's endpoints are ready or
+	// draining. For the latter it waits until they have heard, but not long.
+	SetReadiness(ctx context.Context, endpoints []model.Endpoint) error
 	// Arrange makes the whole of a sandbox's endpoints work together: its way
 	// out, its published ports, its names. It changes endpoints and egress to
 	// what was decided, also when it fails, and is called after every change of

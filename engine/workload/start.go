@@ -158,10 +158,10 @@ func (m *Manager) Rearrange(ctx context.Context) error {
 // requested ones.
 func (m *Manager) plugAll(ctx context.Context, c *container) error {
 	rec := m.snapshot(c)
-	if rec.Spec.Service != nil {
-		m.mu.Lock()
-		atts := c.attachments
-		m.mu.Unlock()
+	m.mu.Lock()
+	atts := c.attachments
+	m.mu.Unlock()
+	if len(atts) > 0 {
 		for _, a := range atts {
 			if err := m.join(ctx, c, a, model.NetworkRequest{}); err != nil {
 				return err
@@ -195,6 +195,7 @@ func endpointOf(rec model.Container, a model.Attachment) model.Endpoint {
 	ep := model.Endpoint{
 		NetworkID: a.Network.ID, NetworkName: a.Network.Name, Driver: a.Network.Driver, ContainerID: rec.ID, Name: rec.Spec.Name,
 		Sandbox: rec.Sandbox, Aliases: a.Aliases, VIP: a.VIP,
+		Ingress: a.Ingress, Mesh: a.Mesh,
 	}
 	for _, addr := range a.Addrs {
 		if addr.Addr().Is4() {
@@ -219,7 +220,7 @@ func (m *Manager) join(ctx context.Context, c *container, a model.Attachment, re
 		ep.TaskAliases = append(ep.TaskAliases, h)
 	}
 	if s := rec.Spec.Service; s != nil {
-		ep.ServiceID, ep.ServiceName = s.ServiceID, s.ServiceName
+		ep.ServiceID, ep.ServiceName, ep.Readiness = s.ServiceID, s.ServiceName, model.Pending
 	}
 	if err := m.update(c, func(r *model.Container) { r.Endpoints = append(r.Endpoints, ep) }); err != nil {
 		return err
@@ -277,7 +278,7 @@ func (m *Manager) unplug(ctx context.Context, c *container, ep model.Endpoint) e
 	if err := m.Networks.Leave(ctx, ep); err != nil {
 		return err
 	}
-	if ep.ServiceID == "" {
+	if ep.ServiceID == "" || ep.Driver == "bridge" { // the swarm takes its own addresses back
 		if err := m.Networks.Release(ctx, ep); err != nil {
 			m.Log.WarnContext(ctx, "address not released", "container_id", ep.ContainerID, "network_id", ep.NetworkID, "err", err)
 		}

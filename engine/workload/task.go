@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/containerd/errdefs"
 
@@ -56,7 +57,36 @@ func (m *Manager) StartTask(ctx context.Context, taskID string) error {
 	if errors.Is(err, errUnhealthy) {
 		return errors.Join(err, m.kill(context.WithoutCancel(ctx), c))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return m.setReadiness(ctx, c, "")
+}
+
+// setReadiness tells the others of a task, if that is news.
+func (m *Manager) setReadiness(ctx context.Context, c *container, r model.Readiness) error {
+	rec := m.snapshot(c)
+	if rec.State != model.StateRunning {
+		return nil
+	}
+	var news []model.Endpoint
+	for i := range rec.Endpoints {
+		if rec.Endpoints[i].Readiness != r {
+			rec.Endpoints[i].Readiness = r
+			news = append(news, rec.Endpoints[i])
+		}
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	err := m.update(c, func(now *model.Container) {
+		for i := range now.Endpoints {
+			if slices.ContainsFunc(news, func(ep model.Endpoint) bool { return ep.ID == now.Endpoints[i].ID }) {
+				now.Endpoints[i].Readiness = r
+			}
+		}
+	})
+	return errors.Join(err, m.Networks.SetReadiness(ctx, news))
 }
 
 // WaitTask blocks until the container of a task does not run any more. One
@@ -68,11 +98,16 @@ func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus
 	}
 	for {
 		m.mu.Lock()
-		rec, removed, changed := c.rec, c.removed, c.changed
+		rec, removed, changed := clone(c.rec), c.removed, c.changed
 		m.mu.Unlock()
 		switch {
 		case removed || !alive(rec):
 			return exitStatus(rec), nil
+		case pending(rec) && (rec.Health == nil || rec.Health.Status == model.Healthy):
+			// An earlier engine ended before it could say so.
+			if err := m.setReadiness(ctx, c, ""); err != nil {
+				m.Log.WarnContext(ctx, "task not announced", "task_id", taskID, "err", err)
+			}
 		case rec.Health != nil && rec.Health.Status == model.Unhealthy:
 			_, err := m.stop(context.WithoutCancel(ctx), c, "", nil)
 			return model.ExitStatus{}, errors.Join(errUnhealthy, err)
@@ -85,11 +120,19 @@ func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus
 	}
 }
 
-// ShutdownTask stops the container of a task as its spec says.
+func pending(rec model.Container) bool {
+	return slices.ContainsFunc(rec.Endpoints, func(ep model.Endpoint) bool { return ep.Readiness == model.Pending })
+}
+
+// ShutdownTask stops the container of a task as its spec says, once nobody
+// sends it anything new.
 func (m *Manager) ShutdownTask(ctx context.Context, taskID string) error {
 	c, err := m.task(taskID)
 	if err != nil {
 		return err
+	}
+	if err := m.setReadiness(ctx, c, model.Draining); err != nil {
+		m.Log.WarnContext(ctx, "task not drained", "task_id", taskID, "err", err)
 	}
 	_, err = m.stop(ctx, c, "", nil)
 	return err

@@ -71,7 +71,7 @@ func (x PortConfig_Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PortConfig_Protocol.Descriptor instead.
 func (PortConfig_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{1, 0}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // EndpointRecord is a row of endpoint_table: who answers to which name.
@@ -86,8 +86,10 @@ type EndpointRecord struct {
 	Aliases         []string               `protobuf:"bytes,7,rep,name=aliases,proto3" json:"aliases,omitempty"`                               // of the service
 	TaskAliases     []string               `protobuf:"bytes,8,rep,name=task_aliases,json=taskAliases,proto3" json:"task_aliases,omitempty"`    // of this endpoint
 	ServiceDisabled bool                   `protobuf:"varint,9,opt,name=service_disabled,json=serviceDisabled,proto3" json:"service_disabled,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What this engine adds; Docker's daemons pass over fields they don't know.
+	Mesh          *Mesh `protobuf:"bytes,1000,opt,name=mesh,proto3" json:"mesh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointRecord) Reset() {
@@ -183,6 +185,99 @@ func (x *EndpointRecord) GetServiceDisabled() bool {
 	return false
 }
 
+func (x *EndpointRecord) GetMesh() *Mesh {
+	if x != nil {
+		return x.Mesh
+	}
+	return nil
+}
+
+// Mesh is how the routing mesh serves a service. It being there says that the
+// task can answer to a client's own address.
+type Mesh struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Algorithm     string                 `protobuf:"bytes,1,opt,name=algorithm,proto3" json:"algorithm,omitempty"` // empty: the default
+	Local         bool                   `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"`        // tasks of the node the client came to go first
+	Masquerade    bool                   `protobuf:"varint,3,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
+	Bind          []string               `protobuf:"bytes,4,rep,name=bind,proto3" json:"bind,omitempty"`                                   // addresses and interfaces of hosts; empty: all
+	IdleSeconds   uint32                 `protobuf:"varint,5,opt,name=idle_seconds,json=idleSeconds,proto3" json:"idle_seconds,omitempty"` // 0: the default
+	Ipv6          bool                   `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`                                  // the task has the IPv6 address that derives from its own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mesh) Reset() {
+	*x = Mesh{}
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mesh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mesh) ProtoMessage() {}
+
+func (x *Mesh) ProtoReflect() protoreflect.Message {
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mesh.ProtoReflect.Descriptor instead.
+func (*Mesh) Descriptor() ([]byte, []int) {
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Mesh) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *Mesh) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+func (x *Mesh) GetMasquerade() bool {
+	if x != nil {
+		return x.Masquerade
+	}
+	return false
+}
+
+func (x *Mesh) GetBind() []string {
+	if x != nil {
+		return x.Bind
+	}
+	return nil
+}
+
+func (x *Mesh) GetIdleSeconds() uint32 {
+	if x != nil {
+		return x.IdleSeconds
+	}
+	return 0
+}
+
+func (x *Mesh) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
 // PortConfig is a published port of a service.
 type PortConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -196,7 +291,7 @@ type PortConfig struct {
 
 func (x *PortConfig) Reset() {
 	*x = PortConfig{}
-	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +303,7 @@ func (x *PortConfig) String() string {
 func (*PortConfig) ProtoMessage() {}
 
 func (x *PortConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[1]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +316,7 @@ func (x *PortConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortConfig.ProtoReflect.Descriptor instead.
 func (*PortConfig) Descriptor() ([]byte, []int) {
-	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{1}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PortConfig) GetName() string {
@@ -264,7 +359,7 @@ type PeerRecord struct {
 
 func (x *PeerRecord) Reset() {
 	*x = PeerRecord{}
-	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +371,7 @@ func (x *PeerRecord) String() string {
 func (*PeerRecord) ProtoMessage() {}
 
 func (x *PeerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[2]
+	mi := &file_engine_gossip_record_gossip_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +384,7 @@ func (x *PeerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerRecord.ProtoReflect.Descriptor instead.
 func (*PeerRecord) Descriptor() ([]byte, []int) {
-	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{2}
+	return file_engine_gossip_record_gossip_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PeerRecord) GetEndpointIp() string {
@@ -317,7 +412,7 @@ var File_engine_gossip_record_gossip_record_proto protoreflect.FileDescriptor
 
 const file_engine_gossip_record_gossip_record_proto_rawDesc = "" +
 	"\n" +
-	"(engine/gossip/record/gossip_record.proto\x12\x12weft.gossip.record\"\xd3\x02\n" +
+	"(engine/gossip/record/gossip_record.proto\x12\x12weft.gossip.record\"\x82\x03\n" +
 	"\x0eEndpointRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fservice_name\x18\x02 \x01(\tR\vserviceName\x12\x1d\n" +
@@ -330,7 +425,17 @@ const file_engine_gossip_record_gossip_record_proto_rawDesc = "" +
 	"\ringress_ports\x18\x06 \x03(\v2\x1e.weft.gossip.record.PortConfigR\fingressPorts\x12\x18\n" +
 	"\aaliases\x18\a \x03(\tR\aaliases\x12!\n" +
 	"\ftask_aliases\x18\b \x03(\tR\vtaskAliases\x12)\n" +
-	"\x10service_disabled\x18\t \x01(\bR\x0fserviceDisabled\"\xd5\x01\n" +
+	"\x10service_disabled\x18\t \x01(\bR\x0fserviceDisabled\x12-\n" +
+	"\x04mesh\x18\xe8\a \x01(\v2\x18.weft.gossip.record.MeshR\x04mesh\"\xa5\x01\n" +
+	"\x04Mesh\x12\x1c\n" +
+	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12\x14\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\x12\x1e\n" +
+	"\n" +
+	"masquerade\x18\x03 \x01(\bR\n" +
+	"masquerade\x12\x12\n" +
+	"\x04bind\x18\x04 \x03(\tR\x04bind\x12!\n" +
+	"\fidle_seconds\x18\x05 \x01(\rR\vidleSeconds\x12\x12\n" +
+	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\"\xd5\x01\n" +
 	"\n" +
 	"PortConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12C\n" +
@@ -362,21 +467,23 @@ func file_engine_gossip_record_gossip_record_proto_rawDescGZIP() []byte {
 }
 
 var file_engine_gossip_record_gossip_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_engine_gossip_record_gossip_record_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_engine_gossip_record_gossip_record_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_engine_gossip_record_gossip_record_proto_goTypes = []any{
 	(PortConfig_Protocol)(0), // 0: weft.gossip.record.PortConfig.Protocol
 	(*EndpointRecord)(nil),   // 1: weft.gossip.record.EndpointRecord
-	(*PortConfig)(nil),       // 2: weft.gossip.record.PortConfig
-	(*PeerRecord)(nil),       // 3: weft.gossip.record.PeerRecord
+	(*Mesh)(nil),             // 2: weft.gossip.record.Mesh
+	(*PortConfig)(nil),       // 3: weft.gossip.record.PortConfig
+	(*PeerRecord)(nil),       // 4: weft.gossip.record.PeerRecord
 }
 var file_engine_gossip_record_gossip_record_proto_depIdxs = []int32{
-	2, // 0: weft.gossip.record.EndpointRecord.ingress_ports:type_name -> weft.gossip.record.PortConfig
-	0, // 1: weft.gossip.record.PortConfig.protocol:type_name -> weft.gossip.record.PortConfig.Protocol
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: weft.gossip.record.EndpointRecord.ingress_ports:type_name -> weft.gossip.record.PortConfig
+	2, // 1: weft.gossip.record.EndpointRecord.mesh:type_name -> weft.gossip.record.Mesh
+	0, // 2: weft.gossip.record.PortConfig.protocol:type_name -> weft.gossip.record.PortConfig.Protocol
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_engine_gossip_record_gossip_record_proto_init() }
@@ -390,7 +497,7 @@ func file_engine_gossip_record_gossip_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engine_gossip_record_gossip_record_proto_rawDesc), len(file_engine_gossip_record_gossip_record_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
