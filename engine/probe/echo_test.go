@@ -86,7 +86,7 @@ func TestEchoOutlivesFailures(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := &flakySocket{failures: 3, from: "10.98.0.2:1234"}
-		echoUDP(t.Context(), s)
+		answerUDP(t.Context(), s, sameAgain)
 		if string(s.echoed) != "x" {
 			t.Errorf("echoed %q", s.echoed)
 		}
@@ -102,7 +102,7 @@ func TestEchoOutlivesFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		echoUDP(ctx, &flakySocket{failures: 1 << 40})
+		answerUDP(ctx, &flakySocket{failures: 1 << 40}, sameAgain)
 		if ctx.Err() == nil {
 			t.Error("UDP ended early")
 		}
@@ -113,7 +113,7 @@ func TestEchoOutlivesFailures(t *testing.T) {
 // datagram with a forged source.
 func TestEchoesDontPlayBall(t *testing.T) {
 	s := &flakySocket{from: "10.98.0.2:7"}
-	echoUDP(t.Context(), s)
+	answerUDP(t.Context(), s, sameAgain)
 	if s.echoed != nil {
 		t.Errorf("echoed %q to another echo server", s.echoed)
 	}

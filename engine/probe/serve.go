@@ -30,7 +30,7 @@ type Answer struct {
 const udpSize = 65507
 
 func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) error {
-	page := fs.String("http", ":80", "address to serve HTTP on")
+	page := fs.String("http", ":80", "address to serve HTTP on, and to answer datagrams with who sent them")
 	echo := fs.String("echo", ":7", "address to echo TCP and UDP on")
 	if _, err := parse(fs, args, 0, 0); err != nil {
 		return err
@@ -51,14 +51,19 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 	if err != nil {
 		return errors.Join(err, web.Close(), tcp.Close())
 	}
+	who, err := lc.ListenPacket(ctx, "udp", web.Addr().String())
+	if err != nil {
+		return errors.Join(err, web.Close(), tcp.Close(), udp.Close())
+	}
 	fmt.Fprintf(s.out, "probe: HTTP on %s, echo on tcp and udp %s\n", web.Addr(), tcp.Addr())
 	srv := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = srv.Serve(web) })
 	parts.Go(func() { echoTCP(ctx, tcp) })
-	parts.Go(func() { echoUDP(ctx, udp) })
+	parts.Go(func() { answerUDP(ctx, udp, sameAgain) })
+	parts.Go(func() { answerUDP(ctx, who, whoUDP) })
 	<-ctx.Done()
-	err = errors.Join(srv.Close(), tcp.Close(), udp.Close())
+	err = errors.Join(srv.Close(), tcp.Close(), udp.Close(), who.Close())
 	parts.Wait()
 	return err
 }
@@ -109,16 +114,26 @@ func echoTCP(ctx context.Context, l net.Listener) {
 	}
 }
 
-func echoUDP(ctx context.Context, c net.PacketConn) {
+func sameAgain(asked []byte, _ net.Addr) []byte { return asked }
+
+// whoUDP answers a datagram as the HTTP server does a request.
+func whoUDP(_ []byte, from net.Addr) []byte {
+	name, _ := os.Hostname()
+	b, _ := json.Marshal(Answer{Hostname: name, Client: from.String(), Method: "UDP"}) // strings alone
+	return append(b, '\n')
+}
+
+// answerUDP gives every datagram what answer makes of it.
+func answerUDP(ctx context.Context, c net.PacketConn, answer func(asked []byte, from net.Addr) []byte) {
 	own := portOf(c.LocalAddr())
 	buf := make([]byte, udpSize)
 	for {
 		n, from, err := c.ReadFrom(buf)
 		switch {
 		case err == nil && portOf(from) != own:
-			_, _ = c.WriteTo(buf[:n], from)
+			_, _ = c.WriteTo(answer(buf[:n], from), from)
 		case err == nil:
-			// Not to another echo server, which would send it back: one datagram
+			// Not to another such server, which would send it back: one datagram
 			// with a forged source would be enough for ever.
 		case !goesOn(ctx, err):
 			return

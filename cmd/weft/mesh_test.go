@@ -1,0 +1,351 @@
+package main_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weft/engine/kernel"
+	"weft/engine/lab"
+	"weft/engine/netnstest"
+	"weft/engine/probe"
+)
+
+// meshBed is a swarm of three with the service "web" on the last two, its port
+// 8080 published, and clients in many places.
+type meshBed struct {
+	*testing.T
+	lab     *lab.Lab
+	nodes   []node
+	hosts   []*kernel.Namespace
+	outside *kernel.Namespace
+}
+
+func newMeshBed(t *testing.T) *meshBed {
+	t.Helper()
+	l, nodes := testLab(t, 3)
+	swarm(t, nodes)
+	b := &meshBed{T: t, lab: l, nodes: nodes}
+	s := &side{lab: l}
+	for _, n := range nodes {
+		b.hosts = append(b.hosts, s.hostNet(t, n))
+	}
+	b.outside = openNet(t, l.Underlay())
+	bridge := strings.Fields(netnstest.Exec(t, b.outside, "ip", "-o", "link", "show", "type", "bridge"))[1]
+	bridge = strings.TrimSuffix(bridge, ":")
+	netnstest.Exec(t, b.outside, "ip", "addr", "add", strings.TrimSuffix(nodes[0].addr(), ".1")+".200/24", "dev", bridge)
+	v6 := b.addrV6(0).As16()
+	v6[15] = 200
+	netnstest.Exec(t, b.outside, "ip", "addr", "add", netip.AddrFrom16(v6).String()+"/64", "dev", bridge, "nodad")
+	return b
+}
+
+// addrV6 gives a host's IPv6 address on the underlay.
+func (b *meshBed) addrV6(i int) netip.Addr {
+	b.Helper()
+	all, err := kernel.Addresses(b.hosts[i])
+	must(b.T, err)
+	for _, a := range all {
+		if a.Interface == "eth0" && a.Addr.Is6() {
+			return a.Addr
+		}
+	}
+	b.Fatalf("host %d has no IPv6 address", i+1)
+	return netip.Addr{}
+}
+
+// sandbox opens a container's network namespace.
+func (b *meshBed) sandbox(n node, container string) *kernel.Namespace {
+	b.Helper()
+	inner := n.weft(b.T, "inspect", "--format", "{{.State.Pid}}", container)
+	s := &side{lab: b.lab}
+	return openNet(b.T, filepath.Join("/proc", s.pid(b.T, n), "root/proc", inner, "ns/net"))
+}
+
+// ask sends a request to a published port and gives what the task says of it,
+// and the address it was sent from.
+func ask(from *kernel.Namespace, network, to string) (a probe.Answer, source netip.Addr, err error) {
+	err = kernel.Do(from, func() error {
+		c, err := (&net.Dialer{Timeout: 3 * time.Second}).Dial(network, to)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+		source = netip.MustParseAddrPort(c.LocalAddr().String()).Addr()
+		if _, err := fmt.Fprintf(c, "GET / HTTP/1.0\r\nHost: x\r\n\r\n"); err != nil {
+			return err
+		}
+		buf := make([]byte, 4096)
+		n, err := c.Read(buf)
+		if err != nil {
+			return err
+		}
+		body := string(buf[:n])
+		return json.Unmarshal([]byte(body[max(strings.Index(body, "{"), 0):]), &a)
+	})
+	return a, source, err
+}
+
+// TestMesh goes over who asks whom how: every host answers, and the task sees
+// the client's own address.
+func TestMesh(t *testing.T) {
+	t.Parallel()
+	b := newMeshBed(t)
+	one := b.nodes[0]
+	archive := busyboxArchive(t)
+	one.weft(t, "network", "create", "-d", "overlay", "--attachable", "ov")
+	one.weft(t, "service", "create", "-q", "--name", "web", "--replicas", "2", "--network", "ov", "--constraint", "node.hostname!=host1",
+		"--publish", "8080:80", "--publish", "8080:80/udp", "--publish", "9090:7/sctp", "weft/probe")
+	for _, i := range []int{0, 2} {
+		b.nodes[i].does(t, "import", archive, "busybox")
+		b.nodes[i].does(t, "run", "-d", "--name", "box", "--network", "ov", "busybox", "sleep", "1000")
+	}
+	t.Run("everywhere", b.everywhere)
+	t.Run("loopback", b.loopback)
+	t.Run("closed", b.closed)
+	t.Run("labels", b.labels)
+	t.Run("crash", b.crash)
+	t.Run("gone", b.gone)
+}
+
+// everywhere asks every host from everywhere.
+func (b *meshBed) everywhere(t *testing.T) {
+	clients := []struct {
+		name  string
+		ns    *kernel.Namespace
+		host  int // whose containers it is among; -1: none
+		v4    bool
+		tasks int
+	}{
+		{name: "host1", ns: b.hosts[0], host: -1},
+		{name: "host2", ns: b.hosts[1], host: -1},
+		{name: "outside", ns: b.outside, host: -1},
+		{name: "container on host1", ns: b.sandbox(b.nodes[0], "box"), host: 0, v4: true},
+		{name: "container on host3", ns: b.sandbox(b.nodes[2], "box"), host: 2, v4: true},
+	}
+	for _, c := range clients {
+		for i, n := range b.nodes {
+			for _, to := range []netip.Addr{n.Addr.Addr(), b.addrV6(i)} {
+				for _, network := range []string{"tcp", "udp"} {
+					if to.Is6() && c.v4 {
+						continue
+					}
+					t.Run(fmt.Sprintf("%s %s %s", c.name, network, to), func(t *testing.T) {
+						served := map[string]bool{}
+						for range 4 {
+							a, want, err := ask(c.ns, network, net.JoinHostPort(to.String(), "8080"))
+							if err != nil {
+								t.Fatal(err)
+							}
+							if c.host >= 0 && c.host != i { // it leaves its own host as that
+								want = b.nodes[c.host].Addr.Addr()
+							}
+							if got := netip.MustParseAddrPort(a.Client).Addr().Unmap(); got != want {
+								t.Errorf("the task saw %s, the client is %s", got, want)
+							}
+							served[a.Hostname] = true
+						}
+						if len(served) != 2 {
+							t.Errorf("%d of 2 tasks answered", len(served))
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// loopback asks a host at its own loopback addresses, which mean nothing to a
+// task: it sees an address of the host.
+func (b *meshBed) loopback(t *testing.T) {
+	for _, to := range []string{"127.0.0.1:8080", "[::1]:8080"} {
+		for _, network := range []string{"tcp", "udp"} {
+			a, _, err := ask(b.hosts[0], network, to)
+			if err != nil {
+				t.Errorf("%s %s: %v", network, to, err)
+			} else if got := netip.MustParseAddrPort(a.Client).Addr(); got != b.nodes[0].Addr.Addr() {
+				t.Errorf("%s %s: the task saw %s", network, to, got)
+			}
+		}
+	}
+}
+
+// closed asks for what nobody published.
+func (b *meshBed) closed(t *testing.T) {
+	if _, _, err := ask(b.outside, "tcp", b.nodes[0].addr()+":7"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a port of the task's own: %v", err)
+	}
+	task := b.taskAddr(t, "web")
+	// By the ingress sandbox as a router, with a forged destination.
+	netnstest.Exec(t, b.hosts[0], "ip", "route", "add", task+"/32", "via", "169.254.184.2")
+	defer netnstest.Exec(t, b.hosts[0], "ip", "route", "del", task+"/32")
+	for _, port := range []string{"80", "7", "8080"} {
+		if a, _, err := ask(b.hosts[0], "tcp", task+":"+port); err == nil {
+			t.Errorf("past the mesh to port %s: %v", port, a)
+		}
+	}
+	// A task can't use a node as its router.
+	in := b.taskNamespace(t, "web")
+	ingress := b.ingressAddr(t, 0)
+	netnstest.Exec(t, in, "ip", "route", "add", "192.0.2.0/24", "via", ingress)
+	defer netnstest.Exec(t, in, "ip", "route", "del", "192.0.2.0/24")
+	netnstest.Exec(t, b.hosts[0], "ip", "addr", "add", "192.0.2.1/32", "dev", "lo")
+	defer netnstest.Exec(t, b.hosts[0], "ip", "addr", "del", "192.0.2.1/32", "dev", "lo")
+	if a, _, err := ask(in, "tcp", "192.0.2.1:8080"); err == nil {
+		t.Errorf("by a node's ingress sandbox to its host: %v", a)
+	}
+	rules := netnstest.Exec(t, b.hosts[0], "nft", "list", "table", "inet", "weft-mesh")
+	if !strings.Contains(rules, "sctp . 9090") {
+		t.Errorf("sctp is not published:\n%s", rules)
+	}
+}
+
+// taskAddr gives the address of one of a service's tasks on the ingress network.
+func (b *meshBed) taskAddr(t *testing.T, service string) string {
+	t.Helper()
+	for _, n := range b.nodes[1:] {
+		for _, id := range strings.Fields(n.weft(t, "ps", "-q", "--filter", "name="+service+".")) {
+			return n.weft(t, "inspect", "--format", "{{.NetworkSettings.Networks.ingress.IPAddress}}", id)
+		}
+	}
+	t.Fatalf("no task of %s", service)
+	return ""
+}
+
+// taskNamespace opens that of one of a service's tasks.
+func (b *meshBed) taskNamespace(t *testing.T, service string) *kernel.Namespace {
+	t.Helper()
+	for _, n := range b.nodes[1:] {
+		for _, id := range strings.Fields(n.weft(t, "ps", "-q", "--filter", "name="+service+".")) {
+			return b.sandbox(n, id)
+		}
+	}
+	t.Fatalf("no task of %s", service)
+	return nil
+}
+
+// ingressAddr gives a node's own address on the ingress network.
+func (b *meshBed) ingressAddr(t *testing.T, i int) string {
+	t.Helper()
+	out := b.nodes[i].weft(t, "network", "inspect", "--format", `{{(index .Containers "ingress-sbox").IPv4Address}}`, "ingress")
+	addr, _, _ := strings.Cut(out, "/")
+	return addr
+}
+
+// labels say how a service is served.
+func (b *meshBed) labels(t *testing.T) {
+	one := b.nodes[0]
+	one.weft(t, "service", "create", "-q", "--name", "near", "--mode", "global", "--label", "weft.mesh.local=true", "--publish", "8081:80", "weft/probe")
+	one.weft(t, "service", "create", "-q", "--name", "hidden", "--label", "weft.mesh.source=masquerade", "--publish", "8082:80", "weft/probe")
+	one.weft(t, "service", "create", "-q", "--name", "sticky", "--replicas", "3", "--label", "weft.mesh.algorithm=source", "--publish", "8083:80", "weft/probe")
+	one.weft(t, "service", "create", "-q", "--name", "bound", "--label", "weft.publish.bind="+b.nodes[1].addr(), "--publish", "8084:80", "weft/probe")
+	ports := func(host int, port string, times int) map[string]bool {
+		served := map[string]bool{}
+		for range times {
+			a, _, err := ask(b.outside, "tcp", b.nodes[host].addr()+":"+port)
+			if err != nil {
+				t.Errorf("port %s on host%d: %v", port, host+1, err)
+				break
+			}
+			served[a.Hostname+" "+a.Client[:strings.LastIndex(a.Client, ":")]] = true
+		}
+		return served
+	}
+	for i := range b.nodes {
+		await(t, 5*time.Second, func() (bool, string) {
+			served := ports(i, "8081", 6)
+			return len(served) == 1, fmt.Sprintf("near: %v", served)
+		})
+		for who := range ports(i, "8082", 2) {
+			if !strings.HasSuffix(who, " "+b.ingressAddr(t, i)) {
+				t.Errorf("hidden: the task saw %s", who)
+			}
+		}
+		if served := ports(i, "8083", 6); len(served) != 1 {
+			t.Errorf("sticky: %v", served)
+		}
+	}
+	if served := ports(1, "8084", 1); len(served) != 1 {
+		t.Errorf("bound: %v", served)
+	}
+	for _, to := range []string{b.nodes[0].addr(), "[" + b.addrV6(1).String() + "]"} {
+		if a, _, err := ask(b.outside, "tcp", to+":8084"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("bound elsewhere, asked at %s: %v %v", to, a, err)
+		}
+	}
+	r := one.try(t, "service", "create", "--name", "wrong", "--label", "weft.mesh.algorithm=best", "weft/probe")
+	if r.code != 1 || !strings.Contains(r.err, "label weft.mesh.algorithm=best: use roundrobin, random or source") {
+		t.Errorf("a label that means nothing: %v", r)
+	}
+	one.weft(t, "service", "rm", "near", "hidden", "sticky", "bound")
+}
+
+// crash kills the engine of the host that is asked; connections stay, and new
+// ones are made while it is away and while it comes back.
+func (b *meshBed) crash(t *testing.T) {
+	c := b.hold(t, b.outside, b.nodes[0].addr()+":8080")
+	must(t, syscall.Kill(enginePid(t, b.nodes[0]), syscall.SIGKILL))
+	up := time.Now().Add(20 * time.Second)
+	back := false
+	for n := 0; time.Now().Before(up) && (!back || n < 200); n++ {
+		if _, _, err := ask(b.outside, "tcp", b.nodes[0].addr()+":8080"); err != nil {
+			t.Fatalf("request %d, with the engine back: %v: %v", n, back, err)
+		}
+		if n%20 == 0 && !back {
+			back = b.nodes[0].try(t, "info").code == 0
+		}
+	}
+	if !back {
+		t.Fatal("the engine did not come back")
+	}
+	c.alive(t)
+}
+
+// held is a connection with the probe that is kept open.
+type held struct{ net.Conn }
+
+func (b *meshBed) hold(t *testing.T, from *kernel.Namespace, to string) held {
+	t.Helper()
+	var c net.Conn
+	must(t, kernel.Do(from, func() (err error) {
+		c, err = (&net.Dialer{Timeout: 3 * time.Second}).DialContext(context.Background(), "tcp", to)
+		return err
+	}))
+	t.Cleanup(func() { _ = c.Close() })
+	h := held{c}
+	h.alive(t)
+	return h
+}
+
+// alive has the connection carry a request and its answer.
+func (h held) alive(t *testing.T) {
+	t.Helper()
+	_ = h.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := fmt.Fprintf(h, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	if n, err := h.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "200 OK") {
+		t.Fatalf("a held connection: %v %q", err, buf[:n])
+	}
+}
+
+// gone removes the service: its port is nobody's.
+func (b *meshBed) gone(t *testing.T) {
+	b.nodes[0].weft(t, "service", "rm", "web")
+	for _, n := range b.nodes {
+		await(t, 15*time.Second, func() (bool, string) {
+			_, _, err := ask(b.outside, "tcp", n.addr()+":8080")
+			return errors.Is(err, syscall.ECONNREFUSED), fmt.Sprintf("%s still answers: %v", n.Name, err)
+		})
+	}
+}
