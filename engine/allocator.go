@@ -123,13 +123,24 @@ func (a allocator) Leave(ctx context.Context, ep model.Endpoint) error {
 	return a.e.local.Leave(ctx, ep)
 }
 
-// SetReadiness tells the other nodes.
+// SetReadiness tells the other nodes, and waits for them if an endpoint is to
+// get nothing new.
 func (a allocator) SetReadiness(ctx context.Context, endpoints []model.Endpoint) error {
 	var errs []error
+	var draining []model.Endpoint
 	for _, ep := range endpoints {
-		if a.e.swarms(ep.NetworkID) {
-			errs = append(errs, a.e.networks.setReadiness(ctx, ep))
+		if !a.e.swarms(ep.NetworkID) {
+			continue
+		}
+		if ep.Readiness == "" && len(ep.Ingress) > 0 {
+			a.e.background.Go(func() { a.e.announceListening(ep) })
+			continue
+		}
+		errs = append(errs, a.e.networks.setReadiness(ctx, ep))
+		if ep.Readiness == model.Draining {
+			draining = append(draining, ep)
 		}
 	}
+	a.e.networks.drain(ctx, draining)
 	return errors.Join(errs...)
 }

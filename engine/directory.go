@@ -31,7 +31,8 @@ type directory struct {
 	zones     map[string]*dns.Zone               // made when asked for, dropped when records change
 	sandboxes map[string]*resident               // by container
 
-	changed chan struct{} // has room for one: networks in dirty
+	heard   func(networkID string, draining []string) // told when the virtual IPs spare these endpoints
+	changed chan struct{}                             // has room for one: networks in dirty
 	dirty   map[string]bool
 }
 
@@ -67,6 +68,15 @@ func (d *directory) run(ctx context.Context) {
 		case <-d.changed:
 		}
 		d.mu.Lock()
+		draining := map[string][]string{}
+		for id := range d.dirty {
+			draining[id] = nil
+			for _, r := range d.records[id] {
+				if r.Disabled {
+					draining[id] = append(draining[id], r.EndpointID)
+				}
+			}
+		}
 		var affected []*resident
 		for _, s := range d.sandboxes {
 			if slices.ContainsFunc(s.networks, func(id string) bool { return d.dirty[id] }) {
@@ -79,6 +89,9 @@ func (d *directory) run(ctx context.Context) {
 			if err := s.balance(); err != nil {
 				d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
 			}
+		}
+		for id, endpoints := range draining {
+			d.heard(id, endpoints)
 		}
 	}
 }
@@ -208,10 +221,7 @@ func (d *directory) publish(c model.Container) error {
 		if len(ep.Ingress) == 0 {
 			continue
 		}
-		t := mesh.Task{Place: placeOf(ep)}
-		for _, p := range ep.Ingress {
-			t.Ports = append(t.Ports, mesh.Target{Port: mesh.Port{Proto: protocolNumber(p.Proto), Published: p.Published}, To: p.Target})
-		}
+		t := mesh.Task{Place: placeOf(ep), Ports: targets(ep)}
 		if e := c.Egress; e != nil {
 			t.Egress = mesh.Egress{Interface: e.IfName, Addr: e.Addr, Gateway: e.Gateway, GatewayV6: e.GatewayV6}
 		}

@@ -143,9 +143,11 @@ func (e *Engine) openStore(context.Context) error {
 	e.id, e.created = who.ID, who.Created
 	e.directory = newDirectory(e.cfg.Log)
 	e.onUndo(e.directory.close)
-	e.background.Go(func() { e.directory.run(e.life) })
 	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")}, e.directory)
+	e.directory.heard = e.networks.spared
+	e.background.Go(func() { e.directory.run(e.life) })
 	e.publisher = newPublisher(e.cfg.Log)
+	e.publisher.heard = e.networks.heard
 	e.onUndo(e.publisher.stop)
 	e.publisher.local = e.networks.addresses
 	e.networks.publisher = e.publisher

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
 
 	"weft/engine/fault"
 	"weft/engine/gossip"
@@ -134,6 +137,7 @@ func (n *networks) bringUp(ctx context.Context, a *activeNetwork, d *overlay.Dri
 			return err
 		}
 		a.gossiped = true
+		return g.Heard(ctx, a.nw.ID, nil)
 	}
 	return nil
 }
@@ -167,7 +171,61 @@ func (n *networks) handler() gossip.Handler {
 func (n *networks) heed(networkID string, changes []gossip.RecordChange, full bool) {
 	n.directory.apply(networkID, changes, full)
 	if nw, ok := n.known(networkID); ok && nw.Ingress {
-		n.publisher.apply(changes, full)
+		n.publisher.apply(networkID, changes, full)
+	}
+}
+
+// heard tells the others which endpoints, of those that are draining, get
+// nothing new from this node any more.
+func (n *networks) heard(networkID string, endpointIDs []string) {
+	_, g, _ := n.parts()
+	if g == nil {
+		return
+	}
+	if err := g.Heard(context.Background(), networkID, endpointIDs); err != nil && !errdefs.IsNotFound(err) {
+		n.log.Warn("the others not told what drains here", "network_id", networkID, "err", err)
+	}
+}
+
+// spared is heard by the virtual IPs, which say nothing of the ingress network.
+func (n *networks) spared(networkID string, endpointIDs []string) {
+	if nw, ok := n.known(networkID); ok && !nw.Ingress {
+		n.heard(networkID, endpointIDs)
+	}
+}
+
+// drainTime is how long a leaving endpoint waits at most for every node to
+// send it nothing new. Docker always waits so long.
+const (
+	drainTime = 2 * time.Second
+	drainPoll = 5 * time.Millisecond
+)
+
+// drain waits until no node sends the endpoints anything new.
+func (n *networks) drain(ctx context.Context, endpoints []model.Endpoint) {
+	_, g, _ := n.parts()
+	if g == nil {
+		return
+	}
+	limit := time.NewTimer(drainTime)
+	defer limit.Stop()
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for _, ep := range endpoints {
+		for {
+			late := g.Unheard(ep.NetworkID, []string{ep.ID})
+			if len(late) == 0 {
+				break
+			}
+			select {
+			case <-poll.C:
+				continue
+			case <-limit.C:
+				n.log.InfoContext(ctx, "not every node says that it sends nothing new to a leaving task", "endpoint_id", ep.ID, "network_id", ep.NetworkID, "first", late[0].Addr, "nodes", len(late))
+			case <-ctx.Done():
+			}
+			return
+		}
 	}
 }
 
@@ -199,7 +257,7 @@ func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	have, ok := a.endpoints[ep.ID]
-	if !ok {
+	if !ok || (have.Readiness == model.Draining && ep.Readiness == "") { // it was too slow to get ready
 		return nil
 	}
 	have.Readiness = ep.Readiness

@@ -27,14 +27,16 @@ type publisher struct {
 	hostNS  *kernel.Namespace
 	reserve func(model.PublishedPort, netip.AddrPort) (io.Closer, error)
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
-	applied func(draining []string)                    // told of every record of a leaving task that is heeded
+	heard   func(networkID string, draining []string)  // told of the leaving tasks that get nothing new
 
 	changed chan struct{} // has room for one
 
 	mu      sync.Mutex // guards the following
+	network string     // the records' one
 	records map[string]model.Record
-	whole   bool // nothing is missing in records
-	adopted bool // an earlier engine's rules serve until then
+	tasks   map[netip.Addr]bool // the records' addresses as of the last write
+	whole   bool                // nothing is missing in records
+	adopted bool                // an earlier engine's rules serve until then
 	place   model.Endpoint
 	source  netip.Addr
 	sandbox *kernel.Namespace // nil: this host is in no ingress network
@@ -125,9 +127,10 @@ func (p *publisher) stop() error {
 }
 
 // apply takes changes of the ingress network's records.
-func (p *publisher) apply(changes []gossip.RecordChange, whole bool) {
+func (p *publisher) apply(networkID string, changes []gossip.RecordChange, whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.network = networkID
 	if whole {
 		p.records, p.whole = map[string]model.Record{}, true
 	}
@@ -166,21 +169,44 @@ func (p *publisher) run(ctx context.Context) {
 func (p *publisher) write() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sandbox == nil || (p.adopted && !p.whole) {
+	if p.adopted && !p.whole {
 		return nil
 	}
 	services, listens, draining := p.wanted()
-	err := errors.Join(p.node.Set(services), p.host.Set(listens))
-	if err == nil && p.applied != nil {
-		p.applied(draining)
+	if p.sandbox != nil {
+		if err := errors.Join(p.node.Set(services), p.host.Set(listens), p.node.Forget(p.departed())); err != nil {
+			return err
+		}
 	}
-	return err
+	p.heard(p.network, draining)
+	return nil
+}
+
+// departed gives the addresses of tasks that have gone since the last call.
+// p.mu is held.
+func (p *publisher) departed() []netip.Addr {
+	now := make(map[netip.Addr]bool, len(p.records))
+	for _, r := range p.records {
+		now[r.Addr] = true
+	}
+	var gone []netip.Addr
+	for a := range p.tasks {
+		if now[a] {
+			continue
+		}
+		gone = append(gone, a)
+		if p.place.AddrV6.IsValid() {
+			gone = append(gone, derived(p.place.AddrV6, a))
+		}
+	}
+	p.tasks = now
+	return gone
 }
 
 // wanted gives what the records come to: services, where this host answers for
 // them, and which endpoints are on their way out. p.mu is held.
 func (p *publisher) wanted() ([]mesh.Service, []mesh.Listen, []string) {
-	here := p.local(p.place.NetworkID)
+	here := p.local(p.network)
 	services := map[mesh.Port]*mesh.Service{}
 	options := map[mesh.Port]model.Mesh{}
 	near := map[mesh.Port][]mesh.Backend{}

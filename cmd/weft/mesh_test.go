@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -346,6 +350,120 @@ func (b *meshBed) gone(t *testing.T) {
 		await(t, 15*time.Second, func() (bool, string) {
 			_, _, err := ask(b.outside, "tcp", n.addr()+":8080")
 			return errors.Is(err, syscall.ECONNREFUSED), fmt.Sprintf("%s still answers: %v", n.Name, err)
+		})
+	}
+}
+
+// load asks a port again and again, over kept connections and over new ones,
+// until it is told to stop and has asked often enough.
+type load struct {
+	stop   chan struct{}
+	done   sync.WaitGroup
+	asked  atomic.Int64
+	failed atomic.Int64
+	first  atomic.Pointer[error]
+	hosts  sync.Map
+}
+
+// startLoad asks url from a namespace by so many clients of either kind.
+func startLoad(t *testing.T, from *kernel.Namespace, url string, clients int) *load {
+	t.Helper()
+	l := &load{stop: make(chan struct{})}
+	for i := range 2 * clients {
+		transport := &http.Transport{
+			DisableKeepAlives: i%2 == 0,
+			DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+				err = kernel.Do(from, func() (err error) {
+					c, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
+					return err
+				})
+				return c, err
+			},
+		}
+		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		l.done.Go(func() {
+			defer transport.CloseIdleConnections()
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				l.one(client, url)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) one(client *http.Client, url string) {
+	l.asked.Add(1)
+	r, err := client.Get(url)
+	if err == nil {
+		var a probe.Answer
+		err = json.NewDecoder(r.Body).Decode(&a)
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+		l.hosts.Store(a.Hostname, true)
+	}
+	if err != nil {
+		l.failed.Add(1)
+		l.first.CompareAndSwap(nil, &err)
+	}
+}
+
+// end stops the load once it has asked so often, and tells of failures.
+func (l *load) end(t *testing.T, least int64) {
+	t.Helper()
+	await(t, 2*time.Minute, func() (bool, string) {
+		return l.asked.Load() >= least, fmt.Sprintf("%d of %d requests", l.asked.Load(), least)
+	})
+	close(l.stop)
+	l.done.Wait()
+	if n := l.failed.Load(); n > 0 {
+		t.Errorf("%d of %d requests failed, the first with: %v", n, l.asked.Load(), *l.first.Load())
+	}
+}
+
+// TestMeshUnderLoad changes a service while it is asked: nothing is lost.
+func TestMeshUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := newMeshBed(t)
+	one := b.nodes[0]
+	one.weft(t, "service", "create", "-q", "--name", "web", "--replicas", "3", "--publish", "8080:80", "--stop-grace-period", "10s",
+		"--update-delay", "0s", "--update-order", "start-first", "--update-monitor", "1s", "weft/probe")
+	url := "http://" + one.addr() + ":8080/"
+	for _, c := range []struct {
+		name string
+		do   func()
+	}{
+		{"rolling update", func() { one.weft(t, "service", "update", "-q", "--env-add", "A=1", "web") }},
+		{"rolling update, the old task first", func() {
+			one.weft(t, "service", "update", "-q", "--env-add", "A=2", "--update-order", "stop-first", "web")
+		}},
+		{"scale down and up", func() {
+			for _, n := range []string{"2", "5"} {
+				await(t, 10*time.Second, func() (bool, string) { // the manager may be about to note the last change
+					r := one.try(t, "service", "scale", "-d", "web="+n)
+					return r.code == 0, r.String()
+				})
+				awaitReplicas(t, one, "web", n+"/"+n)
+			}
+		}},
+		{"drain of a host", func() {
+			one.weft(t, "node", "update", "--availability", "drain", "host3")
+			awaitReplicas(t, one, "web", "5/5")
+			await(t, 30*time.Second, func() (bool, string) {
+				left := b.nodes[2].weft(t, "ps", "-q")
+				return left == "", "still there: " + left
+			})
+			one.weft(t, "node", "update", "--availability", "active", "host3")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := startLoad(t, b.outside, url, 2)
+			c.do()
+			l.end(t, 5000)
 		})
 	}
 }

@@ -170,8 +170,16 @@ func (n *network) write(s *session, all bool) []string {
 		r, keep := own[key]
 		if !keep {
 			r = gone[key]
+			if r.Heard != nil {
+				s.withdraw(heardTable, n.id, key, r.Heard)
+				continue
+			}
 			s.withdraw(peerTable, n.id, key, r.Peer)
 			s.withdraw(recordTable, n.id, key, r.Record)
+			continue
+		}
+		if r.Heard != nil {
+			s.put(heardTable, n.id, key, r.Heard, all)
 			continue
 		}
 		s.put(peerTable, n.id, key, r.Peer, all)

@@ -19,6 +19,9 @@ import (
 const (
 	peerTable   = "overlay_peer_table"
 	recordTable = "endpoint_table"
+	// heardTable is this engine's own: which leaving endpoints a node does not
+	// send anything new any more. Docker's daemons pass it on.
+	heardTable = "weft_heard_table"
 )
 
 // What a row may hold at most. Docker sets no limits; a name is at most a DNS
@@ -44,6 +47,7 @@ func bad(format string, args ...any) error {
 type row struct {
 	Peer   []byte `json:"peer"`
 	Record []byte `json:"record,omitempty"` // nil for an endpoint without a name, or one not ready
+	Heard  []byte `json:"heard,omitempty"`  // a row of heardTable, which is nothing else
 	vtep   netip.Addr
 }
 

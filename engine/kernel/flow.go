@@ -9,31 +9,41 @@ import (
 )
 
 // ForgetFlows makes the connection tracking of ns forget the flows that lead
-// to addr after translation. Nothing to forget is fine.
-func ForgetFlows(ns *Namespace, addr netip.Addr) error {
-	return forget(ns, addr, &netlink.ConntrackFilter{})
-}
+// to one of the addresses after translation. Nothing to forget is fine.
+func ForgetFlows(ns *Namespace, addrs ...netip.Addr) error { return forget(ns, addrs, 0) }
 
 // ForgetDatagrams does the same for UDP alone.
-func ForgetDatagrams(ns *Namespace, addr netip.Addr) error {
-	filter := &netlink.ConntrackFilter{}
-	if err := filter.AddProtocol(unix.IPPROTO_UDP); err != nil {
-		return fmt.Errorf("forget flows to %s: %w", addr, err)
-	}
-	return forget(ns, addr, filter)
+func ForgetDatagrams(ns *Namespace, addrs ...netip.Addr) error {
+	return forget(ns, addrs, unix.IPPROTO_UDP)
 }
 
-func forget(ns *Namespace, addr netip.Addr, filter *netlink.ConntrackFilter) error {
-	family := netlink.InetFamily(unix.AF_INET)
-	if addr.Is6() {
-		family = unix.AF_INET6
+// forget deletes flows of a protocol, or of all for 0. The kernel is asked for
+// all of a family's flows once.
+func forget(ns *Namespace, addrs []netip.Addr, proto uint8) error {
+	filters := map[netlink.InetFamily][]netlink.CustomConntrackFilter{}
+	for _, addr := range addrs {
+		family := netlink.InetFamily(unix.AF_INET)
+		if addr.Is6() {
+			family = unix.AF_INET6
+		}
+		f := &netlink.ConntrackFilter{}
+		err := f.AddIP(netlink.ConntrackReplySrcIP, addr.AsSlice())
+		if err == nil && proto != 0 {
+			err = f.AddProtocol(proto)
+		}
+		if err != nil {
+			return fmt.Errorf("forget flows to %s: %w", addr, err)
+		}
+		filters[family] = append(filters[family], f)
 	}
-	if err := filter.AddIP(netlink.ConntrackReplySrcIP, addr.AsSlice()); err != nil {
-		return fmt.Errorf("forget flows to %s: %w", addr, err)
+	if len(filters) == 0 {
+		return nil
 	}
 	return Do(ns, func() error {
-		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filter); err != nil {
-			return fmt.Errorf("forget flows to %s: %w", addr, err)
+		for family, list := range filters {
+			if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, list...); err != nil {
+				return fmt.Errorf("forget flows to %v: %w", addrs, err)
+			}
 		}
 		return nil
 	})

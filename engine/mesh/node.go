@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -145,12 +144,12 @@ func (n *Node) Set(services []Service) error {
 	}
 	gone := departed(n.services, next)
 	n.written, n.services = true, next
-	var errs []error
-	for _, a := range gone {
-		errs = append(errs, kernel.ForgetDatagrams(n.sandbox, a))
-	}
-	return errors.Join(errs...)
+	return kernel.ForgetDatagrams(n.sandbox, gone...)
 }
+
+// Forget ends the flows of tasks that are gone: who goes on with one learns at
+// once, and who begins one from the same port gets another task.
+func (n *Node) Forget(tasks []netip.Addr) error { return kernel.ForgetFlows(n.sandbox, tasks...) }
 
 func same(a, b Service) bool {
 	return a.Algorithm == b.Algorithm && a.Masquerade == b.Masquerade && slices.Equal(a.Backends, b.Backends)

@@ -26,6 +26,9 @@ type Answer struct {
 	Path     string `json:"path"`
 }
 
+// requestGrace is how long requests may take on when the server ends.
+const requestGrace = 3 * time.Second
+
 // udpSize is the largest UDP payload over IPv4.
 const udpSize = 65507
 
@@ -56,14 +59,20 @@ func serve(ctx context.Context, s streams, fs *flag.FlagSet, args []string) erro
 		return errors.Join(err, web.Close(), tcp.Close(), udp.Close())
 	}
 	fmt.Fprintf(s.out, "probe: HTTP on %s, echo on tcp and udp %s\n", web.Addr(), tcp.Addr())
-	srv := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	srv := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = srv.Serve(web) })
 	parts.Go(func() { echoTCP(ctx, tcp) })
 	parts.Go(func() { answerUDP(ctx, udp, sameAgain) })
 	parts.Go(func() { answerUDP(ctx, who, whoUDP) })
 	<-ctx.Done()
-	err = errors.Join(srv.Close(), tcp.Close(), udp.Close(), who.Close())
+	// Requests that came before the end are answered.
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestGrace)
+	defer cancel()
+	if srv.Shutdown(grace) != nil {
+		err = srv.Close()
+	}
+	err = errors.Join(err, tcp.Close(), udp.Close(), who.Close())
 	parts.Wait()
 	return err
 }

@@ -1,0 +1,59 @@
+package mesh
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"weft/engine/kernel"
+)
+
+// listenState is TCP_LISTEN (include/net/tcp_states.h) in /proc/net/tcp.
+const listenState = "0A"
+
+// Listening reports whether a task accepts connections at all the ports of its
+// own that are published over TCP.
+func Listening(sandbox *kernel.Namespace, ports []Target) (bool, error) {
+	open := map[uint16]bool{}
+	for _, table := range []string{"tcp", "tcp6"} {
+		err := kernel.Do(sandbox, func() error {
+			f, err := os.Open("/proc/thread-self/net/" + table)
+			if os.IsNotExist(err) && table == "tcp6" {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			defer func() { _ = f.Close() }()
+			return listeners(bufio.NewScanner(f), open)
+		})
+		if err != nil {
+			return false, fmt.Errorf("sockets in %s: %w", sandbox.Path(), err)
+		}
+	}
+	for _, p := range ports {
+		if p.Proto == unix.IPPROTO_TCP && !open[p.To] {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// listeners reads the ports of a table of sockets (proc_net_tcp(5)).
+func listeners(lines *bufio.Scanner, open map[uint16]bool) error {
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 4 || f[3] != listenState {
+			continue
+		}
+		_, hex, _ := strings.Cut(f[1], ":")
+		if port, err := strconv.ParseUint(hex, 16, 16); err == nil {
+			open[uint16(port)] = true
+		}
+	}
+	return lines.Err()
+}
