@@ -199,14 +199,30 @@ func (n *networks) spared(networkID string, endpointIDs []string) {
 const (
 	drainTime = 2 * time.Second
 	drainPoll = 5 * time.Millisecond
+	// settleTime is for what was on its way: a connection the kernel has made
+	// and the task has not accepted yet would be reset.
+	settleTime = 250 * time.Millisecond
 )
 
 // drain waits until no node sends the endpoints anything new.
 func (n *networks) drain(ctx context.Context, endpoints []model.Endpoint) {
 	_, g, _ := n.parts()
-	if g == nil {
+	if g == nil || len(endpoints) == 0 {
 		return
 	}
+	if !n.awaitSpared(ctx, g, endpoints) {
+		return
+	}
+	settled := time.NewTimer(settleTime)
+	defer settled.Stop()
+	select {
+	case <-settled.C:
+	case <-ctx.Done():
+	}
+}
+
+// awaitSpared gives false when the time is over.
+func (n *networks) awaitSpared(ctx context.Context, g *gossip.Gossip, endpoints []model.Endpoint) bool {
 	limit := time.NewTimer(drainTime)
 	defer limit.Stop()
 	poll := time.NewTicker(drainPoll)
@@ -224,9 +240,10 @@ func (n *networks) drain(ctx context.Context, endpoints []model.Endpoint) {
 				n.log.InfoContext(ctx, "not every node says that it sends nothing new to a leaving task", "endpoint_id", ep.ID, "network_id", ep.NetworkID, "first", late[0].Addr, "nodes", len(late))
 			case <-ctx.Done():
 			}
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // addresses gives those of this node's endpoints on a network.
