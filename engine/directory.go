@@ -67,24 +67,7 @@ func (d *directory) run(ctx context.Context) {
 			return
 		case <-d.changed:
 		}
-		d.mu.Lock()
-		draining := map[string][]string{}
-		for id := range d.dirty {
-			draining[id] = nil
-			for _, r := range d.records[id] {
-				if r.Disabled {
-					draining[id] = append(draining[id], r.EndpointID)
-				}
-			}
-		}
-		var affected []*resident
-		for _, s := range d.sandboxes {
-			if slices.ContainsFunc(s.networks, func(id string) bool { return d.dirty[id] }) {
-				affected = append(affected, s)
-			}
-		}
-		clear(d.dirty)
-		d.mu.Unlock()
+		affected, draining := d.due()
 		for _, s := range affected {
 			if err := s.balance(); err != nil {
 				d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
@@ -94,6 +77,29 @@ func (d *directory) run(ctx context.Context) {
 			d.heard(id, endpoints)
 		}
 	}
+}
+
+// due gives the sandboxes whose networks have changed since the last call, and
+// what drains on each of these networks.
+func (d *directory) due() (affected []*resident, draining map[string][]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	draining = map[string][]string{}
+	for id := range d.dirty {
+		draining[id] = nil
+		for _, r := range d.records[id] {
+			if r.Disabled {
+				draining[id] = append(draining[id], r.EndpointID)
+			}
+		}
+	}
+	for _, s := range d.sandboxes {
+		if slices.ContainsFunc(s.networks, func(id string) bool { return d.dirty[id] }) {
+			affected = append(affected, s)
+		}
+	}
+	clear(d.dirty)
+	return affected, draining
 }
 
 // apply takes changes of a swarm network's records; whole says that they are

@@ -78,9 +78,12 @@ func TestDirectoryAnswers(t *testing.T) {
 
 func TestSearchOrder(t *testing.T) {
 	networks := []model.Network{
-		{ID: "1", Name: "z-lan", Scope: model.ScopeLocal}, {ID: "2", Name: "a-closed", Scope: model.ScopeLocal, Internal: true},
-		{ID: "3", Name: "b-lan", Scope: model.ScopeLocal}, {ID: "4", Name: "z-overlay", Scope: model.ScopeSwarm, Internal: true},
-		{ID: "5", Name: "c-lan", Scope: model.ScopeLocal}, {ID: "6", Name: "y-overlay", Scope: model.ScopeSwarm},
+		{ID: "1", Name: "z-lan", Scope: model.ScopeLocal},
+		{ID: "2", Name: "a-closed", Scope: model.ScopeLocal, Internal: true},
+		{ID: "3", Name: "b-lan", Scope: model.ScopeLocal},
+		{ID: "4", Name: "z-overlay", Scope: model.ScopeSwarm, Internal: true},
+		{ID: "5", Name: "c-lan", Scope: model.ScopeLocal},
+		{ID: "6", Name: "y-overlay", Scope: model.ScopeSwarm},
 	}
 	slices.SortStableFunc(networks, bySearch([]model.Endpoint{{NetworkID: "5", GwPriority: 3}, {NetworkID: "3", GwPriority: 0}}))
 	var got []string

@@ -87,7 +87,7 @@ func addresses(s Service) (v4, v6 []netip.Addr) {
 // slots changes the numbered addresses of a port.
 func slots(c *nft.Change, p Port, old, now []netip.Addr) {
 	for i := range max(len(old), len(now)) {
-		key := nft.Key(p.Proto, p.Published, uint32(i)) //nolint:gosec // a number of tasks
+		key := nft.Key(p.Proto, p.Published, uint32(i))
 		if i < len(old) && i < len(now) && old[i] == now[i] {
 			continue
 		}

@@ -161,7 +161,7 @@ func (b *bed) dial(t *testing.T, node int, network, from string, port int) net.C
 		d := net.Dialer{Timeout: 3 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
 			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 		}}
-		at := netip.AddrPortFrom(addr, uint16(port)) //nolint:gosec // a port
+		at := netip.AddrPortFrom(addr, uint16(port))
 		if strings.HasPrefix(network, "udp") {
 			d.LocalAddr = net.UDPAddrFromAddrPort(at)
 		} else {

@@ -94,6 +94,7 @@ func (t Type) kernel() nftables.SetDatatype {
 		return nftables.TypeIP6Addr
 	case ChainName:
 		return nftables.TypeVerdict
+	case Index:
 	}
 	// Of the types nft(8) can show it is the one of that size.
 	return nftables.TypeMark
@@ -217,7 +218,7 @@ const hashSeed = 0x77656674
 func load(parts []Part) []expr.Any {
 	var out []expr.Any
 	for i, p := range parts {
-		out = append(out, p(firstPart+uint32(i))...) //nolint:gosec // a few
+		out = append(out, p(firstPart+uint32(i))...)
 	}
 	return out
 }
