@@ -59,6 +59,7 @@ func layers() []layer {
 		{"engine/control", with("engine/ipam", "engine/event")},
 		{"engine/workload", with("engine/event")},
 		{"engine/dockerapi", with("engine/dockerapi", "engine/event")},
+		{"engine/weftapi", with("engine/dockerapi")},
 		{"engine/", with()},
 		{"engine", []string{"engine"}},
 	}

@@ -27,6 +27,7 @@ import (
 	"weft/engine/runtime"
 	"weft/engine/store"
 	"weft/engine/volume"
+	"weft/engine/weftapi"
 	"weft/engine/workload"
 )
 
@@ -326,6 +327,7 @@ func (e *Engine) handler() http.Handler {
 			Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
+		Extra: weftapi.New(weftapi.Config{Log: e.cfg.Log}),
 	})
 }
 

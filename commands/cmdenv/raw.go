@@ -24,6 +24,7 @@ type Raw struct {
 	client  *client.Client
 	http    *http.Client
 	base    string // path before the API's
+	api     string // path of the API: its version, as v1.51, or weft/v1
 	headers map[string]string
 }
 
@@ -36,6 +37,29 @@ func (e *Env) Raw(ctx context.Context) (*Raw, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.raw(c)
+}
+
+// weftAPI is the path of the API that only the built-in engine has.
+const weftAPI = "weft/v1"
+
+// Weft gives the API under /weft/v1/ of the engine that Client talks to. what
+// names, in the plural, the things it is wanted for: a dockerd does not have
+// them, which the error says.
+func (e *Env) Weft(ctx context.Context, what string) (*Raw, error) {
+	engine, err := e.Engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if engine.Kind != KindBuiltin {
+		return nil, fmt.Errorf("%s are weft's own engine's, and %s (%s) is dockerd: name weft's engine with --host or --engine %s",
+			what, engine.Host, engine.Found, KindBuiltin)
+	}
+	raw, err := e.Raw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw.api = weftAPI
+	return raw, nil
 }
 
 // RawAt gives the raw form of another engine than the invocation's own: that of
@@ -86,7 +110,7 @@ func (e *Env) raw(c *client.Client) (*Raw, error) {
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableKeepAlives: true, // nothing to close at the end
 	}
-	return &Raw{c, &http.Client{Transport: transport}, base, headers}, nil
+	return &Raw{c, &http.Client{Transport: transport}, base, "v" + c.ClientVersion(), headers}, nil
 }
 
 // Do sends one request, body as JSON unless it is nil, and gives the answer's
@@ -130,7 +154,7 @@ func (r *Raw) request(ctx context.Context, method, route string, query url.Value
 		}
 		content = bytes.NewReader(text)
 	}
-	u := url.URL{Scheme: "http", Host: client.DummyHost, Path: path.Join("/", r.base, "v"+r.client.ClientVersion(), route), RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: client.DummyHost, Path: path.Join("/", r.base, r.api, route), RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), content)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, route, err)

@@ -35,7 +35,7 @@ func (s *Server) configCreate(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, swarm.ConfigCreateResponse{ID: id})
+	return WriteJSON(w, http.StatusCreated, swarm.ConfigCreateResponse{ID: id})
 }
 
 func (s *Server) configUpdate(w *response, r *request) error {

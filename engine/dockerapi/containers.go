@@ -37,7 +37,7 @@ func (s *Server) containers(w *response, r *request) error {
 			items = append(items, s.summary(c))
 		}
 	}
-	return writeJSON(w, http.StatusOK, items)
+	return WriteJSON(w, http.StatusOK, items)
 }
 
 func (s *Server) summary(c model.Container) container.Summary {
@@ -213,7 +213,7 @@ func (s *Server) containersPrune(w *response, r *request) error {
 		}
 		report.ContainersDeleted = append(report.ContainersDeleted, c.ID)
 	}
-	return writeJSON(w, http.StatusOK, report)
+	return WriteJSON(w, http.StatusOK, report)
 }
 
 func (s *Server) containerRemove(w *response, r *request) error {

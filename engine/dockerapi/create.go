@@ -35,7 +35,7 @@ func (s *Server) containerCreate(w *response, r *request) error {
 	if warnings == nil {
 		warnings = []string{}
 	}
-	return writeJSON(w, http.StatusCreated, container.CreateResponse{ID: id, Warnings: warnings})
+	return WriteJSON(w, http.StatusCreated, container.CreateResponse{ID: id, Warnings: warnings})
 }
 
 // containerSpec gives the container a request describes, or says all of what

@@ -3,6 +3,7 @@ package dockerapi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/containerd/errdefs"
@@ -41,6 +42,20 @@ func statusOf(err error) int {
 		}
 	}
 	return http.StatusInternalServerError
+}
+
+// WriteError answers with err as Docker's API does: the status follows from its
+// class, the body is a message. What is the engine's own failure is logged.
+func WriteError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	status := statusOf(err)
+	logFailure(r, log, status, err)
+	_ = WriteJSON(w, status, errorBody{err.Error()})
+}
+
+func logFailure(r *http.Request, log *slog.Logger, status int, err error) {
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented && r.Context().Err() == nil {
+		log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
+	}
 }
 
 // notModified is the answer to a request for what is so already. It has no

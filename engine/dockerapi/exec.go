@@ -37,7 +37,7 @@ func (s *Server) execCreate(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, container.ExecCreateResponse{ID: id})
+	return WriteJSON(w, http.StatusCreated, container.ExecCreateResponse{ID: id})
 }
 
 func (s *Server) execStart(w *response, r *request) error {
@@ -95,7 +95,7 @@ func (s *Server) execInspect(w *response, r *request) error {
 	if e.Exit != nil {
 		code = &e.Exit.Code
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{
+	return WriteJSON(w, http.StatusOK, map[string]any{
 		"ID": e.ID, "Running": e.Running, "ExitCode": code, "OpenStdin": e.Stdin, "OpenStdout": e.Stdout, "OpenStderr": e.Stderr,
 		"CanRemove": false, "ContainerID": e.ContainerID, "DetachKeys": e.DetachKeys, "Pid": 0,
 		"ProcessConfig": map[string]any{

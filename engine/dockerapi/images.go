@@ -45,7 +45,7 @@ func (s *Server) images(w *response, r *request) error {
 			items = append(items, imageSummary(r, img, names, used[img.ID]))
 		}
 	}
-	return writeJSON(w, http.StatusOK, items)
+	return WriteJSON(w, http.StatusOK, items)
 }
 
 func imageSummary(r *request, img model.Image, names []string, containers int) image.Summary {
@@ -194,7 +194,7 @@ func (s *Server) image(w *response, r *request) error {
 		return err
 	}
 	merged["Config"] = imageConfig(r, img) // whose form depends on the version
-	return writeJSON(w, http.StatusOK, merged)
+	return WriteJSON(w, http.StatusOK, merged)
 }
 
 // imageConfig is what a container gets from an image.
@@ -244,7 +244,7 @@ func (s *Server) imageHistory(w *response, r *request) error {
 		}
 		items = append(items, item)
 	}
-	return writeJSON(w, http.StatusOK, items)
+	return WriteJSON(w, http.StatusOK, items)
 }
 
 func (s *Server) imageTag(w *response, r *request) error {
@@ -283,7 +283,7 @@ func (s *Server) imageRemove(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, deletions(gone))
+	return WriteJSON(w, http.StatusOK, deletions(gone))
 }
 
 func deletions(gone []model.ImageRemoval) []image.DeleteResponse {
@@ -328,5 +328,5 @@ func (s *Server) imagesPrune(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, image.PruneReport{ImagesDeleted: deletions(gone), SpaceReclaimed: uint64(max(freed, 0))})
+	return WriteJSON(w, http.StatusOK, image.PruneReport{ImagesDeleted: deletions(gone), SpaceReclaimed: uint64(max(freed, 0))})
 }

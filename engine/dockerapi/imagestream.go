@@ -168,7 +168,7 @@ func (s *Server) distribution(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, struct {
+	return WriteJSON(w, http.StatusOK, struct {
 		Descriptor any
 		Platforms  any
 	}{d, []any{}})

@@ -119,7 +119,7 @@ func (s *Server) networkCreate(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, resp)
+	return WriteJSON(w, http.StatusCreated, resp)
 }
 
 func (s *Server) networkRemove(w *response, r *request) error {
@@ -183,5 +183,5 @@ func (s *Server) networksPrune(w *response, r *request) error {
 		}
 		report.NetworksDeleted = append(report.NetworksDeleted, n.Name)
 	}
-	return writeJSON(w, http.StatusOK, report)
+	return WriteJSON(w, http.StatusOK, report)
 }

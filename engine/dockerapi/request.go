@@ -88,7 +88,7 @@ func (r *request) filters() (filters.Args, error) {
 }
 
 // checkJSON refuses a body that does not say it is JSON.
-func (r *request) checkJSON() error {
+func checkJSON(r *http.Request) error {
 	ct := r.Header.Get("Content-Type")
 	if ct == "" && r.ContentLength == 0 {
 		return nil
@@ -104,8 +104,12 @@ func (r *request) checkJSON() error {
 }
 
 // decode reads the body into out. No body leaves it as it is.
-func (r *request) decode(out any) error {
-	if err := r.checkJSON(); err != nil {
+func (r *request) decode(out any) error { return DecodeJSON(r.Request, out) }
+
+// DecodeJSON reads a request's body into out. No body leaves it as it is; one
+// that is too large or no JSON is an error of the client's.
+func DecodeJSON(r *http.Request, out any) error {
+	if err := checkJSON(r); err != nil {
 		return err
 	}
 	if r.ContentLength == 0 {

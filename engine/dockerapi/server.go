@@ -20,8 +20,8 @@ const (
 	MaxVersion = "1.51"
 )
 
-// extraPrefix is where the API begins that Docker does not have.
-const extraPrefix = "/weft/v1/"
+// ExtraPrefix is where the API begins that Docker does not have.
+const ExtraPrefix = "/weft/v1/"
 
 // weftVersion is the version of that API, which a header of every answer
 // tells: it sets this engine apart from dockerd.
@@ -60,7 +60,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w}
 	defer s.recoverPanic(rw, r)
 	s.setHeaders(rw)
-	if strings.HasPrefix(r.URL.Path, extraPrefix) && s.cfg.Extra != nil {
+	if strings.HasPrefix(r.URL.Path, ExtraPrefix) && s.cfg.Extra != nil {
 		s.cfg.Extra.ServeHTTP(rw, r)
 		return
 	}
@@ -70,7 +70,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			rw.WriteHeader(http.StatusOK)
 			return
 		}
-		_ = writeJSON(rw, http.StatusNotFound, errorBody{"page not found"})
+		_ = WriteJSON(rw, http.StatusNotFound, errorBody{"page not found"})
 		return
 	}
 	if err := s.serve(rt, rw, req); err != nil {
@@ -106,9 +106,7 @@ func (s *Server) setHeaders(w http.ResponseWriter) {
 // fail answers with err, unless an answer has begun.
 func (s *Server) fail(w *response, r *request, err error) {
 	status := statusOf(err)
-	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented && r.Context().Err() == nil {
-		s.cfg.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
-	}
+	logFailure(r.Request, s.cfg.Log, status, err)
 	switch {
 	case w.started:
 	case status == http.StatusNotModified:
@@ -117,7 +115,7 @@ func (s *Server) fail(w *response, r *request, err error) {
 		// A client this old prints the body as it is.
 		http.Error(w, err.Error(), status)
 	default:
-		_ = writeJSON(w, status, errorBody{err.Error()})
+		_ = WriteJSON(w, status, errorBody{err.Error()})
 	}
 }
 
@@ -135,5 +133,5 @@ func (s *Server) recoverPanic(w *response, r *http.Request) {
 	if w.started {
 		panic(http.ErrAbortHandler)
 	}
-	_ = writeJSON(w, http.StatusInternalServerError, errorBody{"internal error: the engine's log has the details"})
+	_ = WriteJSON(w, http.StatusInternalServerError, errorBody{"internal error: the engine's log has the details"})
 }

@@ -41,7 +41,7 @@ func (s *Server) serviceCreate(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, resp)
+	return WriteJSON(w, http.StatusCreated, resp)
 }
 
 func (s *Server) serviceUpdate(w *response, r *request) error {

@@ -93,7 +93,7 @@ func list[T any](w *response, items []T, err error) error {
 	if items == nil {
 		items = []T{}
 	}
-	return writeJSON(w, http.StatusOK, items)
+	return WriteJSON(w, http.StatusOK, items)
 }
 
 // one answers with an object.
@@ -101,5 +101,5 @@ func one[T any](w *response, item T, err error) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, item)
+	return WriteJSON(w, http.StatusOK, item)
 }

@@ -55,7 +55,7 @@ func (s *Server) info(w *response, r *request) error {
 	info.Warnings = append(info.Warnings, info.Swarm.Warnings...)
 	extra := infoFor(r, &info)
 	if extra == nil {
-		return writeJSON(w, http.StatusOK, info)
+		return WriteJSON(w, http.StatusOK, info)
 	}
 	base, err := json.Marshal(info)
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *Server) info(w *response, r *request) error {
 	for k, v := range extra {
 		merged[k] = v
 	}
-	return writeJSON(w, http.StatusOK, merged)
+	return WriteJSON(w, http.StatusOK, merged)
 }
 
 // infoFor drops from info what an older API does not have, and gives the

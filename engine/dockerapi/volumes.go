@@ -47,7 +47,7 @@ func (s *Server) volumes(w *response, r *request) error {
 			answer.Volumes = append(answer.Volumes, volumeModel(v))
 		}
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return WriteJSON(w, http.StatusOK, answer)
 }
 
 // danglingVolumes is nil when the filter is not used.
@@ -67,7 +67,7 @@ func (s *Server) volume(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, volumeModel(v))
+	return WriteJSON(w, http.StatusOK, volumeModel(v))
 }
 
 func (s *Server) volumeCreate(w *response, r *request) error {
@@ -85,7 +85,7 @@ func (s *Server) volumeCreate(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, volumeModel(v))
+	return WriteJSON(w, http.StatusCreated, volumeModel(v))
 }
 
 func (s *Server) volumeRemove(w *response, r *request) error {
@@ -113,7 +113,7 @@ func (s *Server) volumesPrune(w *response, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, volume.PruneReport{VolumesDeleted: slices.Concat([]string{}, names), SpaceReclaimed: uint64(max(freed, 0))})
+	return WriteJSON(w, http.StatusOK, volume.PruneReport{VolumesDeleted: slices.Concat([]string{}, names), SpaceReclaimed: uint64(max(freed, 0))})
 }
 
 // pruneAll reports whether volumes with a name of their own are meant too, as

@@ -1,7 +1,7 @@
 // Package kernel is the narrow door to Linux that the data-path packages share:
 // network namespaces, work done inside one of them, sysctls, netlink handles,
-// batched netlink writes, and the question what this kernel and this process
-// are able to do.
+// batched netlink writes, references to processes, and the question what this
+// kernel and this process are able to do.
 //
 // A namespace lives as a file in a directory of the caller's own, onto which
 // the namespace is bind-mounted; it is never put into the shared /run/netns,

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -17,7 +18,7 @@ type child struct {
 	io   *stdio
 }
 
-func (c *child) id() (procID, error) { return identify(c.proc.Pid) }
+func (c *child) id() (kernel.Process, error) { return kernel.Identify(c.proc.Pid) }
 
 func (c *child) signal(sig syscall.Signal) error { return c.proc.Signal(sig) }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -41,8 +42,8 @@ type exitRecord struct {
 // procsRecord names the processes of a run. It lives in the run directory: it
 // means nothing after a reboot.
 type procsRecord struct {
-	Shim procID
-	Init procID // zero until the process exists
+	Shim kernel.Process
+	Init kernel.Process // zero until the process exists
 }
 
 // readRecord reads a JSON file; a missing one leaves v as it is.

@@ -16,6 +16,7 @@ import (
 
 	"weft/engine/containerd"
 	"weft/engine/fault"
+	"weft/engine/kernel"
 )
 
 // quitTimeout is how long a shim may take to kill its process and leave before
@@ -64,11 +65,11 @@ func (r *Runtime) endShim(ctx context.Context, id string) error {
 			r.cfg.Log.WarnContext(ctx, "shim does not quit, killing it", "container_id", id, "err", err)
 		}
 	}
-	for _, p := range []procID{procs.Shim, procs.Init} {
+	for _, p := range []kernel.Process{procs.Shim, procs.Init} {
 		if p.Pid == 0 {
 			continue
 		}
-		if err := p.end(); err != nil {
+		if err := p.End(); err != nil {
 			return fmt.Errorf("end process %d: %w", p.Pid, err)
 		}
 	}

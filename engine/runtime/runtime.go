@@ -13,6 +13,7 @@ import (
 
 	"weft/engine/containerd"
 	"weft/engine/fault"
+	"weft/engine/kernel"
 )
 
 // The names this program is executed under. The binary's main hands the
@@ -48,7 +49,7 @@ type Runtime struct {
 	mu       sync.Mutex // guards the fields below
 	locks    map[string]*keyLock
 	pending  map[string][]*attachment
-	children map[*pidfd]struct{}
+	children map[*kernel.Pidfd]struct{}
 	closed   bool
 }
 
@@ -76,7 +77,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg:      cfg,
 		locks:    map[string]*keyLock{},
 		pending:  map[string][]*attachment{},
-		children: map[*pidfd]struct{}{},
+		children: map[*kernel.Pidfd]struct{}{},
 	}, nil
 }
 
@@ -87,7 +88,7 @@ func (r *Runtime) Close() error {
 	r.closed = true
 	var errs []error
 	for p := range r.children {
-		errs = append(errs, p.close())
+		errs = append(errs, p.Close())
 	}
 	r.mu.Unlock()
 	r.reapers.Wait()
@@ -111,23 +112,23 @@ func checkStatic(path string) error {
 }
 
 // reap collects the shim behind p when it ends, until the Runtime is closed.
-func (r *Runtime) reap(p *pidfd) {
+func (r *Runtime) reap(p *kernel.Pidfd) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		_ = p.close()
+		_ = p.Close()
 		return
 	}
 	r.children[p] = struct{}{}
 	r.reapers.Add(1)
 	go func() {
 		defer r.reapers.Done()
-		err := p.reap()
+		err := p.Reap()
 		r.mu.Lock()
 		closed := r.closed
 		delete(r.children, p)
 		r.mu.Unlock()
-		_ = p.close()
+		_ = p.Close()
 		if err != nil && !closed {
 			r.cfg.Log.Warn("shim not reaped", "err", err)
 		}

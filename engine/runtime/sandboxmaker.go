@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -52,7 +53,7 @@ func (m *sandboxMaker) first(s *session) error {
 }
 
 // adopt refuses: children die with their shim.
-func (m *sandboxMaker) adopt(*session, procID) (map[string]*session, error) {
+func (m *sandboxMaker) adopt(*session, kernel.Process) (map[string]*session, error) {
 	return nil, os.ErrProcessDone
 }
 

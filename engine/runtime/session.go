@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -33,7 +34,7 @@ type session struct {
 // process is what a session runs: a child of this one, or a process of
 // containerd's.
 type process interface {
-	id() (procID, error)
+	id() (kernel.Process, error)
 	// wait blocks until the process has ended. It is called once.
 	wait() model.ExitStatus
 	// signal fails with os.ErrProcessDone when the process has ended.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -57,7 +58,7 @@ type maker interface {
 	// first makes the container around its first process and lets it run.
 	first(s *session) error
 	// adopt takes back what an earlier shim of the container made.
-	adopt(s *session, first procID) (execs map[string]*session, err error)
+	adopt(s *session, first kernel.Process) (execs map[string]*session, err error)
 	// further makes a process in the container. An *ExecError says why not.
 	further(e *session, id string, spec model.ExecSpec) error
 	// retire lets go what a further process had that has ended.
@@ -139,7 +140,7 @@ func (s *shim) prepare() error {
 	if err := readRecord(filepath.Join(s.run, fileProcs), &procs); err != nil {
 		return err
 	}
-	if procs.Shim, err = identify(os.Getpid()); err != nil {
+	if procs.Shim, err = kernel.Identify(os.Getpid()); err != nil {
 		return err
 	}
 	if err := writeRecord(filepath.Join(s.run, fileProcs), procs); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/fault"
+	"weft/engine/kernel"
 )
 
 // Start runs a container that is not running and gives the PID of its process
@@ -60,7 +61,7 @@ func (r *Runtime) launch(ctx context.Context, id string) (int, error) {
 		err = fmt.Errorf("start container %s: %w", id, cause)
 	}
 	// The process dies with its shim.
-	if end := shim.end(); end != nil {
+	if end := shim.End(); end != nil {
 		err = errors.Join(err, end)
 	}
 	return 0, err
@@ -68,9 +69,9 @@ func (r *Runtime) launch(ctx context.Context, id string) (int, error) {
 
 // startShim starts a shim and gives the connection to it. The shim is reaped
 // when it ends. mode is adopting or empty.
-func (r *Runtime) startShim(id, mode string) (net.Conn, procID, error) {
-	fail := func(err error) (net.Conn, procID, error) {
-		return nil, procID{}, fmt.Errorf("start the shim of container %s: %w", id, err)
+func (r *Runtime) startShim(id, mode string) (net.Conn, kernel.Process, error) {
+	fail := func(err error) (net.Conn, kernel.Process, error) {
+		return nil, kernel.Process{}, fmt.Errorf("start the shim of container %s: %w", id, err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -116,16 +117,16 @@ func (r *Runtime) startShim(id, mode string) (net.Conn, procID, error) {
 
 // adopt takes over the reaping of a child from the os package, which would
 // need a thread for each.
-func (r *Runtime) adopt(proc *os.Process) (procID, error) {
-	id, err := identify(proc.Pid)
-	var ref *pidfd
+func (r *Runtime) adopt(proc *os.Process) (kernel.Process, error) {
+	id, err := kernel.Identify(proc.Pid)
+	var ref *kernel.Pidfd
 	if err == nil {
-		ref, err = openPidfd(id)
+		ref, err = kernel.OpenPidfd(id)
 	}
 	if err != nil {
 		_ = proc.Kill()
 		_, _ = proc.Wait()
-		return procID{}, err
+		return kernel.Process{}, err
 	}
 	_ = proc.Release()
 	r.reap(ref)

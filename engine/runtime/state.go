@@ -70,7 +70,7 @@ func (r *Runtime) adoptRun(ctx context.Context, id string) (State, error) {
 	line, err := bufio.NewReader(ctl).ReadString('\n')
 	switch {
 	case err != nil:
-		return fail(errors.Join(r.shimEnded(id), shim.end()))
+		return fail(errors.Join(r.shimEnded(id), shim.End()))
 	case strings.TrimSpace(line) == lineReady:
 		st, _, err := r.look(ctx, id)
 		return st, err
@@ -135,7 +135,7 @@ func (r *Runtime) bury(id string) (State, error) {
 	status := model.ExitStatus{Code: codeLost, Finished: r.cfg.Now(), Err: "the host went down while the container was running"}
 	if procs.Init.Pid != 0 {
 		// The kernel kills the process when the shim dies; be sure of it.
-		if err := procs.Init.end(); err != nil {
+		if err := procs.Init.End(); err != nil {
 			return State{}, fmt.Errorf("end container %s, whose shim died: %w", id, err)
 		}
 		status.Code, status.Err = codeKilled, "shim died"

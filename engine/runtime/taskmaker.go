@@ -14,6 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"weft/engine/containerd"
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -86,7 +87,7 @@ func (m *taskMaker) first(s *session) error {
 	if err != nil {
 		return taskError(err)
 	}
-	if p.proc, err = identify(m.pid); err != nil {
+	if p.proc, err = kernel.Identify(m.pid); err != nil {
 		return err
 	}
 	if err := p.openInput(s); err != nil {
@@ -100,7 +101,7 @@ func (m *taskMaker) first(s *session) error {
 }
 
 // adopt takes the processes back that an earlier shim had made.
-func (m *taskMaker) adopt(s *session, first procID) (execs map[string]*session, err error) {
+func (m *taskMaker) adopt(s *session, first kernel.Process) (execs map[string]*session, err error) {
 	m.pid = first.Pid
 	if err := m.adoptOne(s, "", firstStreams, first); err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func (m *taskMaker) adopt(s *session, first procID) (execs map[string]*session, 
 		if !ok {
 			continue
 		}
-		var proc procID
+		var proc kernel.Process
 		if err := readRecord(m.streams(e.Name()).path(fileProcs), &proc); err != nil {
 			return nil, err
 		}
@@ -129,13 +130,13 @@ func (m *taskMaker) adopt(s *session, first procID) (execs map[string]*session, 
 	return execs, nil
 }
 
-func (m *taskMaker) adoptOne(s *session, exec, streams string, proc procID) (err error) {
+func (m *taskMaker) adoptOne(s *session, exec, streams string, proc kernel.Process) (err error) {
 	p := m.process(exec, m.streams(streams))
 	p.proc = proc
 	if s.stdio, err = p.pipes.open(); err != nil {
 		return err
 	}
-	if proc.alive() { // else nobody reads it
+	if proc.Alive() { // else nobody reads it
 		if err := p.openInput(s); err != nil {
 			return err
 		}
@@ -187,8 +188,8 @@ func (m *taskMaker) startFurther(e *session, p *taskProcess, spec model.ExecSpec
 	if err != nil {
 		return err
 	}
-	if p.proc, err = identify(pid); err != nil {
-		p.proc = procID{Pid: pid} // it has ended already
+	if p.proc, err = kernel.Identify(pid); err != nil {
+		p.proc = kernel.Process{Pid: pid} // it has ended already
 	}
 	if err := writeRecord(p.pipes.path(fileProcs), p.proc); err != nil {
 		return err

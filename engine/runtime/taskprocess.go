@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weft/engine/containerd"
+	"weft/engine/kernel"
 	"weft/engine/model"
 )
 
@@ -18,7 +19,7 @@ type taskProcess struct {
 	client *containerd.Client
 	name   containerd.Process
 	pipes  fifos
-	proc   procID // set before it is a session's
+	proc   kernel.Process // set before it is a session's
 
 	input    *os.File // nil: none
 	terminal bool
@@ -37,10 +38,10 @@ func (p *taskProcess) openInput(s *session) (err error) {
 	return err
 }
 
-func (p *taskProcess) id() (procID, error) { return p.proc, nil }
+func (p *taskProcess) id() (kernel.Process, error) { return p.proc, nil }
 
 // signal needs no containerd: runc does the same, and it may be away.
-func (p *taskProcess) signal(sig syscall.Signal) error { return p.proc.signal(sig) }
+func (p *taskProcess) signal(sig syscall.Signal) error { return p.proc.Signal(sig) }
 
 func (p *taskProcess) resize(rows, cols uint16) error {
 	if !p.terminal {
@@ -99,19 +100,19 @@ func (p *taskProcess) wait() model.ExitStatus {
 // orphaned ends a process whose shim of containerd's died: nobody can be told
 // any more how it ends.
 func (p *taskProcess) orphaned(err error) model.ExitStatus {
-	err = fmt.Errorf("containerd's shim died: %w", errors.Join(err, p.proc.end()))
+	err = fmt.Errorf("containerd's shim died: %w", errors.Join(err, p.proc.End()))
 	return model.ExitStatus{Code: codeKilled, Err: err.Error()}
 }
 
 // cancelAfterDeath calls cancel when the process has been dead for as long as
 // containerd may take to say so. stop ends that and calls cancel.
 func (p *taskProcess) cancelAfterDeath(cancel func()) (stop func()) {
-	ref, err := openPidfd(p.proc)
+	ref, err := kernel.OpenPidfd(p.proc)
 	stopped := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		if err == nil {
-			_ = ref.await() // until ref is closed
+			_ = ref.Await() // until ref is closed
 		}
 		timer := time.NewTimer(tellTimeout)
 		defer timer.Stop()
@@ -124,7 +125,7 @@ func (p *taskProcess) cancelAfterDeath(cancel func()) (stop func()) {
 	return func() {
 		close(stopped)
 		if err == nil {
-			_ = ref.close()
+			_ = ref.Close()
 		}
 		watcher.Wait()
 		cancel()

@@ -1,4 +1,4 @@
-package runtime
+package kernel
 
 import (
 	"bytes"
@@ -12,33 +12,33 @@ import (
 	"weft/engine/fault"
 )
 
-// procID names a process for good: PIDs are used again, start times are not.
-type procID struct {
+// Process names a process for good: PIDs are used again, start times are not.
+type Process struct {
 	Pid   int
 	Start string // clock ticks since boot, field 22 of /proc/PID/stat
 }
 
-// identify gives the identity of a living process.
-func identify(pid int) (procID, error) {
+// Identify gives the identity of a living process.
+func Identify(pid int) (Process, error) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return procID{}, fmt.Errorf("identify process %d: %w", pid, err)
+		return Process{}, fmt.Errorf("identify process %d: %w", pid, err)
 	}
 	// The name, in parentheses, may contain anything, spaces included.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	const startTime = 22 - 3 // the first field after the name is number 3
 	if len(fields) <= startTime {
-		return procID{}, fmt.Errorf("identify process %d: short stat line", pid)
+		return Process{}, fmt.Errorf("identify process %d: short stat line", pid)
 	}
-	return procID{Pid: pid, Start: string(fields[startTime])}, nil
+	return Process{Pid: pid, Start: string(fields[startTime])}, nil
 }
 
-// pidfd is a reference to a process that the poller can wait on.
-type pidfd struct{ f *os.File }
+// Pidfd is a reference to a process that the poller can wait on.
+type Pidfd struct{ f *os.File }
 
-// openPidfd gives a reference to the process p names. It fails with
+// OpenPidfd gives a reference to the process p names. It fails with
 // os.ErrProcessDone when that one is gone.
-func openPidfd(p procID) (*pidfd, error) {
+func OpenPidfd(p Process) (*Pidfd, error) {
 	fd, err := unix.PidfdOpen(p.Pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, os.ErrProcessDone
@@ -46,26 +46,27 @@ func openPidfd(p procID) (*pidfd, error) {
 	if err != nil {
 		return nil, fault.Unsupported("pidfd_open: %w (weft needs Linux 5.10 or newer)", err)
 	}
-	ref := &pidfd{f: os.NewFile(uintptr(fd), "pidfd")}
-	if now, err := identify(p.Pid); err != nil || now != p {
-		_ = ref.close()
+	ref := &Pidfd{f: os.NewFile(uintptr(fd), "pidfd")}
+	if now, err := Identify(p.Pid); err != nil || now != p {
+		_ = ref.Close()
 		return nil, os.ErrProcessDone
 	}
 	return ref, nil
 }
 
-func (p *pidfd) close() error { return p.f.Close() }
+// Close lets go of the process.
+func (p *Pidfd) Close() error { return p.f.Close() }
 
-// kill sends SIGKILL; a process that is gone is no error.
-func (p *pidfd) kill() error {
-	if err := p.signal(unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+// Kill sends SIGKILL; a process that is gone is no error.
+func (p *Pidfd) Kill() error {
+	if err := p.Signal(unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return nil
 }
 
-// signal fails with os.ErrProcessDone when the process is gone.
-func (p *pidfd) signal(sig unix.Signal) error {
+// Signal fails with os.ErrProcessDone when the process is gone.
+func (p *Pidfd) Signal(sig unix.Signal) error {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("signal by pidfd: %w", err)
@@ -83,9 +84,9 @@ func (p *pidfd) signal(sig unix.Signal) error {
 	return nil
 }
 
-// reap waits for a child to end and collects it. It needs no thread while it
+// Reap waits for a child to end and collects it. It needs no thread while it
 // waits and ends early when p is closed.
-func (p *pidfd) reap() error {
+func (p *Pidfd) Reap() error {
 	return p.poll(func(fd uintptr) (bool, error) {
 		var info unix.Siginfo
 		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG, nil)
@@ -96,8 +97,8 @@ func (p *pidfd) reap() error {
 	})
 }
 
-// await waits for any process to end, child or not.
-func (p *pidfd) await() error {
+// Await waits for any process to end, child or not.
+func (p *Pidfd) Await() error {
 	return p.poll(func(fd uintptr) (bool, error) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
 		n, err := unix.Poll(fds, 0)
@@ -106,7 +107,7 @@ func (p *pidfd) await() error {
 }
 
 // poll calls done each time the descriptor becomes readable, until it says so.
-func (p *pidfd) poll(done func(fd uintptr) (bool, error)) error {
+func (p *Pidfd) poll(done func(fd uintptr) (bool, error)) error {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("wait by pidfd: %w", err)
@@ -129,39 +130,39 @@ func (p *pidfd) poll(done func(fd uintptr) (bool, error)) error {
 	return nil
 }
 
-// end kills the process p names and waits until it is gone.
-func (p procID) end() error {
-	ref, err := openPidfd(p)
+// End kills the process p names and waits until it is gone.
+func (p Process) End() error {
+	ref, err := OpenPidfd(p)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = ref.close() }()
-	if err := ref.kill(); err != nil {
+	defer func() { _ = ref.Close() }()
+	if err := ref.Kill(); err != nil {
 		return err
 	}
-	return ref.await()
+	return ref.Await()
 }
 
-// signal sends a signal to the process p names. It fails with
+// Signal sends a signal to the process p names. It fails with
 // os.ErrProcessDone when that one is gone.
-func (p procID) signal(sig unix.Signal) error {
-	ref, err := openPidfd(p)
+func (p Process) Signal(sig unix.Signal) error {
+	ref, err := OpenPidfd(p)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = ref.close() }()
-	return ref.signal(sig)
+	defer func() { _ = ref.Close() }()
+	return ref.Signal(sig)
 }
 
-// alive reports whether the process p names is there.
-func (p procID) alive() bool {
-	ref, err := openPidfd(p)
+// Alive reports whether the process p names is there.
+func (p Process) Alive() bool {
+	ref, err := OpenPidfd(p)
 	if err != nil {
 		return false
 	}
-	_ = ref.close()
+	_ = ref.Close()
 	return true
 }
