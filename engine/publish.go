@@ -237,7 +237,7 @@ func (p *publisher) wanted() ([]mesh.Service, []mesh.Listen, []string) {
 	var listens []mesh.Listen
 	for key, s := range services {
 		o := options[key]
-		s.Algorithm, s.Masquerade = mesh.Algorithm(o.Algorithm), o.Masquerade
+		s.Algorithm, s.Masquerade, s.Idle = mesh.Algorithm(o.Algorithm), o.Masquerade, o.Idle
 		if o.Local && len(near[key]) > 0 {
 			s.Backends = near[key]
 		}

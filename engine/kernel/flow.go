@@ -69,18 +69,15 @@ func forgetFamily(s *nl.NetlinkSocket, family netlink.InetFamily, addrs map[neti
 	return nil
 }
 
-// States of TCP flows (linux/netfilter/nf_conntrack_tcp.h).
-const (
-	tcpTimeWait = 7
-	tcpClose    = 8
-)
+// tcpTimeWait is a state of TCP flows (linux/netfilter/nf_conntrack_tcp.h).
+const tcpTimeWait = 7
 
-// over reports whether a flow carries nothing any more: the kernel makes it
-// anew, translation and all, when its ports are used again. A busy node has
-// thousands.
+// over reports whether both sides have ended a flow: the kernel makes it anew,
+// translation and all, when its ports are used again, which it does not do for
+// one that was cut. A busy node has thousands.
 func over(f *netlink.ConntrackFlow) bool {
 	tcp, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
-	return ok && tcp.State >= tcpTimeWait && tcp.State <= tcpClose
+	return ok && tcp.State == tcpTimeWait
 }
 
 // Attributes of a tuple's addresses (linux/netfilter/nfnetlink_conntrack.h).

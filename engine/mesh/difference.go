@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weft/engine/nft"
 )
@@ -106,12 +109,15 @@ type chain struct {
 	name       string
 	algorithm  Algorithm
 	masquerade bool
+	idle       time.Duration
 	v4, v6     int
 }
 
 func chainOf(s Service) chain {
-	c := chain{algorithm: s.Algorithm, masquerade: s.Masquerade}
-	if c.algorithm == "" {
+	c := chain{algorithm: s.Algorithm, masquerade: s.Masquerade, idle: s.Idle}
+	switch c.algorithm {
+	case RoundRobin, Random, SourceHash:
+	default: // or one of a later version's
 		c.algorithm = RoundRobin
 	}
 	v4, v6 := addresses(s)
@@ -119,6 +125,9 @@ func chainOf(s Service) chain {
 		c.name = fmt.Sprintf("%s-%d-%d", c.algorithm, c.v4, c.v6)
 		if c.masquerade {
 			c.name += "-masquerade"
+		}
+		if c.idle > 0 {
+			c.name += "-" + c.idle.String()
 		}
 	}
 	return c
@@ -128,6 +137,11 @@ func (c chain) kernel() nft.Chain {
 	out := nft.Chain{Name: c.name}
 	if c.masquerade {
 		out.Rules = append(out.Rules, nft.SetFlowMark(masqueraded))
+	}
+	if c.idle > 0 {
+		for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+			out.Rules = append(out.Rules, nft.When(nft.Protocol(proto), nft.ForgetAfter(proto, c.idle)))
+		}
 	}
 	for _, f := range []struct {
 		family nft.Type

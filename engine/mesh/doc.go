@@ -26,6 +26,7 @@ package mesh
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"net/netip"
 
 	"weft/engine/nft"
@@ -38,6 +39,9 @@ type Port struct {
 	Proto     byte // IPPROTO_TCP, IPPROTO_UDP or IPPROTO_SCTP
 	Published uint16
 }
+
+// String gives Docker's form, as in 8080/tcp.
+func (p Port) String() string { return fmt.Sprintf("%d/%s", p.Published, protocols()[p.Proto]) }
 
 func (p Port) key() string { return nft.Key(p.Proto, p.Published) }
 

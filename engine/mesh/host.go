@@ -91,15 +91,18 @@ func (h *Host) Connect(sandbox *kernel.Namespace) error {
 	if err := link.SetGateways(sandbox, uplinkInside, gateways[0], gateways[1]); err != nil {
 		return err
 	}
-	conf := "net/ipv4/conf/" + uplinkOutside + "/"
+	return kernel.SetSysctls(h.Namespace, h.sysctls()...)
+}
+
+func (h *Host) sysctls() []kernel.Sysctl {
 	list := []kernel.Sysctl{
 		{Key: "net/ipv4/ip_forward", Value: "1"},
-		{Key: conf + "route_localnet", Value: "1"}, // for clients at 127.0.0.1
+		{Key: "net/ipv4/conf/" + uplinkOutside + "/route_localnet", Value: "1"}, // for clients at 127.0.0.1
 	}
 	if h.IPv6 {
 		list = append(list, kernel.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"})
 	}
-	return kernel.SetSysctls(h.Namespace, list...)
+	return list
 }
 
 func (h *Host) uplink() (outside, inside []netip.Prefix) {
@@ -187,7 +190,7 @@ func (h *Host) reserve(l Listen) ([]io.Closer, error) {
 			continue // a host without IPv6
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("this host does not answer at published port %d/%s: %w", l.Published, proto, err), release(out))
+			return nil, errors.Join(fmt.Errorf("this host does not answer at published port %s: %w", l.Port, err), release(out))
 		}
 		out = append(out, c)
 	}
@@ -216,6 +219,19 @@ func (h *Host) write(before map[Port]*listening) error {
 	if !h.written {
 		before = nil
 	}
+	list := h.changes(before)
+	var err error
+	if h.written {
+		err = h.rules.Change(tableName, nil, list)
+	} else {
+		err = h.rules.Replace(h.table(list))
+	}
+	h.written = err == nil
+	return err
+}
+
+// changes leads from the ports of before to those of now.
+func (h *Host) changes(before map[Port]*listening) []nft.Change {
 	changes := map[string]*nft.Change{}
 	for _, s := range []nft.Set{portsSet(), boundSet(nft.AddrV4), boundSet(nft.AddrV6)} {
 		changes[s.Name] = &nft.Change{Set: s}
@@ -234,14 +250,7 @@ func (h *Host) write(before map[Port]*listening) error {
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
 		list = append(list, *changes[name])
 	}
-	var err error
-	if h.written {
-		err = h.rules.Change(tableName, nil, list)
-	} else {
-		err = h.rules.Replace(h.table(list))
-	}
-	h.written = err == nil
-	return err
+	return list
 }
 
 // each gives the elements of a port and the sets they are in.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,9 @@ type Service struct {
 	Backends   []Backend
 	Algorithm  Algorithm // empty: RoundRobin
 	Masquerade bool      // tasks see the node's address, as with Docker
+	// Idle is after which pause the node forgets a flow of TCP or UDP, in whole
+	// seconds; 0: when the kernel does. What comes of it later is a new flow.
+	Idle time.Duration
 }
 
 // Backend is a task's place on the ingress network.
@@ -152,7 +156,7 @@ func (n *Node) Set(services []Service) error {
 func (n *Node) Forget(tasks []netip.Addr) error { return kernel.ForgetFlows(n.sandbox, tasks...) }
 
 func same(a, b Service) bool {
-	return a.Algorithm == b.Algorithm && a.Masquerade == b.Masquerade && slices.Equal(a.Backends, b.Backends)
+	return a.Algorithm == b.Algorithm && a.Masquerade == b.Masquerade && a.Idle == b.Idle && slices.Equal(a.Backends, b.Backends)
 }
 
 func (n *Node) write(d *difference) error {
