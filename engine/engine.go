@@ -149,6 +149,7 @@ func (e *Engine) openStore(context.Context) error {
 	e.background.Go(func() { e.directory.run(e.life) })
 	e.publisher = newPublisher(e.cfg.Log)
 	e.publisher.heard = e.networks.heard
+	e.publisher.report, e.publisher.nodes, e.publisher.vteps = e.networks.report, e.networks.nodes, e.networks.vteps
 	e.onUndo(e.publisher.stop)
 	e.publisher.local = e.networks.addresses
 	e.networks.publisher = e.publisher
@@ -327,7 +328,7 @@ func (e *Engine) handler() http.Handler {
 			Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
-		Extra: weftapi.New(weftapi.Config{Log: e.cfg.Log}),
+		Extra: weftapi.New(weftapi.Config{Mesh: e, Log: e.cfg.Log}),
 	})
 }
 

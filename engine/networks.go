@@ -187,6 +187,36 @@ func (n *networks) heard(networkID string, endpointIDs []string) {
 	}
 }
 
+// report tells the others how this node fares with the published ports.
+func (n *networks) report(networkID string, r model.MeshReport) {
+	_, g, _ := n.parts()
+	if g == nil {
+		return
+	}
+	if err := g.Report(context.Background(), networkID, r); err != nil && !errdefs.IsNotFound(err) {
+		n.log.Warn("the others not told of the published ports here", "network_id", networkID, "err", err)
+	}
+}
+
+// nodes gives the nodes on a network, with what they report of the published
+// ports.
+func (n *networks) nodes(networkID string) []model.MeshNode {
+	_, g, _ := n.parts()
+	if g == nil {
+		return nil
+	}
+	told := g.Reports(networkID)
+	var out []model.MeshNode
+	for _, m := range g.NetworkPeers(networkID) {
+		node := model.MeshNode{Addr: m.Addr, Self: m.Self}
+		if r, ok := told[m.Addr]; ok {
+			node.Report = &r
+		}
+		out = append(out, node)
+	}
+	return out
+}
+
 // spared is heard by the virtual IPs, which say nothing of the ingress network.
 func (n *networks) spared(networkID string, endpointIDs []string) {
 	if nw, ok := n.known(networkID); ok && !nw.Ingress {

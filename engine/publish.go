@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +31,9 @@ type publisher struct {
 	reserve func(model.PublishedPort, netip.AddrPort) (io.Closer, error)
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
 	heard   func(networkID string, draining []string)  // told of the leaving tasks that get nothing new
+	report  func(networkID string, r model.MeshReport) // told how the kernel has it
+	nodes   func(networkID string) []model.MeshNode    // on the network, this one too if it is heard
+	vteps   func(networkID string) map[string]netip.Addr
 
 	changed chan struct{} // has room for one
 
@@ -42,6 +48,8 @@ type publisher struct {
 	sandbox *kernel.Namespace // nil: this host is in no ingress network
 	host    *mesh.Host
 	node    *mesh.Node
+	failed  error // of the last write
+	mended  int   // how often the kernel was put right
 }
 
 func newPublisher(log *slog.Logger) *publisher {
@@ -152,15 +160,23 @@ func (p *publisher) touch() {
 	}
 }
 
+// checkTime is how often the kernel is compared with what was written.
+const checkTime = time.Minute
+
 // run brings the kernel up to date with the records until ctx ends.
 func (p *publisher) run(ctx context.Context) {
+	check := time.NewTicker(checkTime)
+	defer check.Stop()
 	for {
+		act := p.write
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.changed:
+		case <-check.C:
+			act = p.mend
 		}
-		if err := p.write(); err != nil {
+		if err := act(); err != nil {
 			p.log.ErrorContext(ctx, "published ports not served as they should be", "err", err)
 		}
 	}
@@ -172,13 +188,16 @@ func (p *publisher) write() error {
 	if p.adopted && !p.whole {
 		return nil
 	}
-	services, listens, draining := p.wanted()
+	offers := p.offers()
 	if p.sandbox != nil {
-		if err := errors.Join(p.node.Set(services), p.host.Set(listens), p.node.Forget(p.departed())); err != nil {
-			return err
+		services, listens := p.wanted(offers)
+		p.failed = errors.Join(p.node.Set(services), p.host.Set(listens), p.node.Forget(p.departed()))
+		p.report(p.network, p.account(offers, nil))
+		if p.failed != nil {
+			return p.failed
 		}
 	}
-	p.heard(p.network, draining)
+	p.heard(p.network, p.draining())
 	return nil
 }
 
@@ -203,60 +222,97 @@ func (p *publisher) departed() []netip.Addr {
 	return gone
 }
 
-// wanted gives what the records come to: services, where this host answers for
-// them, and which endpoints are on their way out. p.mu is held.
-func (p *publisher) wanted() ([]mesh.Service, []mesh.Listen, []string) {
+// offer is a published port as the records have it.
+type offer struct {
+	mesh.Port
+	service, serviceID string
+	options            model.Mesh
+	tasks              []offered // by address
+}
+
+// offered is a task behind a port.
+type offered struct {
+	model.Record
+	backend mesh.Backend
+	target  uint16
+	near    bool // on this node
+}
+
+// offers gives the published ports in order. p.mu is held.
+func (p *publisher) offers() []*offer {
 	here := p.local(p.network)
-	services := map[mesh.Port]*mesh.Service{}
-	options := map[mesh.Port]model.Mesh{}
-	near := map[mesh.Port][]mesh.Backend{}
-	var draining []string
+	ports := map[mesh.Port]*offer{}
 	for _, r := range p.sorted() {
-		if r.Disabled {
-			draining = append(draining, r.EndpointID)
-			continue
-		}
 		b := p.backend(r)
 		for _, port := range r.Ingress {
 			key := mesh.Port{Proto: protocolNumber(port.Proto), Published: port.Published}
-			s := services[key]
-			if s == nil {
-				s = &mesh.Service{Port: key}
-				services[key] = s
+			o := ports[key]
+			if o == nil {
+				o = &offer{Port: key, service: r.ServiceName, serviceID: r.ServiceID}
+				ports[key] = o
 			}
-			if r.Mesh != nil {
-				options[key] = *r.Mesh
+			if r.Mesh != nil && !r.Disabled {
+				o.options = *r.Mesh
 			}
-			s.Backends = append(s.Backends, b)
-			if here[r.Addr] {
-				near[key] = append(near[key], b)
-			}
+			o.tasks = append(o.tasks, offered{Record: r, backend: b, target: port.Target, near: here[r.Addr]})
 		}
 	}
-	var list []mesh.Service
+	return slices.SortedFunc(maps.Values(ports), func(a, b *offer) int {
+		return cmp.Or(cmp.Compare(a.Published, b.Published), cmp.Compare(a.Proto, b.Proto))
+	})
+}
+
+// meshService gives what flows to the port get.
+func (o *offer) meshService() mesh.Service {
+	s := mesh.Service{Port: o.Port, Algorithm: mesh.Algorithm(o.options.Algorithm), Masquerade: o.options.Masquerade, Idle: o.options.Idle}
+	var near []mesh.Backend
+	for _, t := range o.tasks {
+		if t.Disabled {
+			continue
+		}
+		s.Backends = append(s.Backends, t.backend)
+		if t.near {
+			near = append(near, t.backend)
+		}
+	}
+	if o.options.Local && len(near) > 0 {
+		s.Backends = near
+	}
+	return s
+}
+
+// wanted gives what the offers come to: services, and where this host answers
+// for them.
+func (p *publisher) wanted(offers []*offer) ([]mesh.Service, []mesh.Listen) {
+	var services []mesh.Service
 	var listens []mesh.Listen
-	for key, s := range services {
-		o := options[key]
-		s.Algorithm, s.Masquerade, s.Idle = mesh.Algorithm(o.Algorithm), o.Masquerade, o.Idle
-		if o.Local && len(near[key]) > 0 {
-			s.Backends = near[key]
+	for _, o := range offers {
+		s := o.meshService()
+		if len(s.Backends) == 0 {
+			continue
 		}
-		addrs, here := p.bound(o.Bind)
-		if here {
-			listens = append(listens, mesh.Listen{Port: key, Addrs: addrs})
+		services = append(services, s)
+		if addrs, here := p.bound(o.options.Bind); here {
+			listens = append(listens, mesh.Listen{Port: o.Port, Addrs: addrs})
 		}
-		list = append(list, *s)
 	}
-	return list, listens, draining
+	return services, listens
 }
 
 // sorted gives the records in an order that does not change with each other.
+// p.mu is held.
 func (p *publisher) sorted() []model.Record {
-	out := make([]model.Record, 0, len(p.records))
-	for _, r := range p.records {
-		out = append(out, r)
+	return slices.SortedFunc(maps.Values(p.records), func(a, b model.Record) int { return a.Addr.Compare(b.Addr) })
+}
+
+// draining gives the endpoints on their way out. p.mu is held.
+func (p *publisher) draining() []string {
+	var out []string
+	for _, r := range p.sorted() {
+		if r.Disabled {
+			out = append(out, r.EndpointID)
+		}
 	}
-	slices.SortFunc(out, func(a, b model.Record) int { return a.Addr.Compare(b.Addr) })
 	return out
 }
 

@@ -170,16 +170,16 @@ func (n *network) write(s *session, all bool) []string {
 		r, keep := own[key]
 		if !keep {
 			r = gone[key]
-			if r.Heard != nil {
-				s.withdraw(heardTable, n.id, key, r.Heard)
+			if r.Table != "" {
+				s.withdraw(r.Table, n.id, key, r.Value)
 				continue
 			}
 			s.withdraw(peerTable, n.id, key, r.Peer)
 			s.withdraw(recordTable, n.id, key, r.Record)
 			continue
 		}
-		if r.Heard != nil {
-			s.put(heardTable, n.id, key, r.Heard, all)
+		if r.Table != "" {
+			s.put(r.Table, n.id, key, r.Value, all)
 			continue
 		}
 		s.put(peerTable, n.id, key, r.Peer, all)

@@ -18,22 +18,26 @@ func heardKey(node netip.Addr) string { return "node-" + hex.EncodeToString(node
 // Heard tells the peers which endpoints on a network, of those that are
 // draining, get nothing new from this node any more.
 func (g *Gossip) Heard(_ context.Context, networkID string, endpointIDs []string) error {
-	n, err := g.network(networkID)
-	if err != nil {
-		return err
-	}
 	ids := slices.Sorted(slices.Values(endpointIDs))
 	value := []byte("\n") // what begins like this is never empty
 	for _, id := range ids[:min(len(ids), maxHeard)] {
 		value = append(append(value, id...), '\n')
 	}
-	key := heardKey(g.cfg.AdvertiseAddr)
+	return g.tell(networkID, heardKey(g.cfg.AdvertiseAddr), row{Table: heardTable, Value: value})
+}
+
+// tell publishes a row of this node's own.
+func (g *Gossip) tell(networkID, key string, r row) error {
+	n, err := g.network(networkID)
+	if err != nil {
+		return err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if have, ok := n.own[key]; ok && bytes.Equal(have.Heard, value) {
+	if have, ok := n.own[key]; ok && bytes.Equal(have.Value, r.Value) {
 		return nil
 	}
-	n.own[key] = row{Heard: value}
+	n.own[key] = r
 	delete(n.gone, key)
 	delete(n.inherited, key)
 	n.touch(key)

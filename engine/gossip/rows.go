@@ -22,6 +22,8 @@ const (
 	// heardTable is this engine's own: which leaving endpoints a node does not
 	// send anything new any more. Docker's daemons pass it on.
 	heardTable = "weft_heard_table"
+	// reportTable is, too: how a node fares with the published ports.
+	reportTable = "weft_mesh_table"
 )
 
 // What a row may hold at most. Docker sets no limits; a name is at most a DNS
@@ -47,8 +49,10 @@ func bad(format string, args ...any) error {
 type row struct {
 	Peer   []byte `json:"peer"`
 	Record []byte `json:"record,omitempty"` // nil for an endpoint without a name, or one not ready
-	Heard  []byte `json:"heard,omitempty"`  // a row of heardTable, which is nothing else
-	vtep   netip.Addr
+	// A node's own row has a table to be in, and is nothing else.
+	Table string `json:"table,omitempty"`
+	Value []byte `json:"value,omitempty"`
+	vtep  netip.Addr
 }
 
 // encode gives the rows of ep behind vtep. It decodes them again, so that we

@@ -113,6 +113,9 @@ type chain struct {
 	v4, v6     int
 }
 
+// masqueradeSuffix is in the names of chains that hide clients.
+const masqueradeSuffix = "-masquerade"
+
 func chainOf(s Service) chain {
 	c := chain{algorithm: s.Algorithm, masquerade: s.Masquerade, idle: s.Idle}
 	switch c.algorithm {
@@ -124,7 +127,7 @@ func chainOf(s Service) chain {
 	if c.v4, c.v6 = len(v4), len(v6); c.v4+c.v6 > 0 {
 		c.name = fmt.Sprintf("%s-%d-%d", c.algorithm, c.v4, c.v6)
 		if c.masquerade {
-			c.name += "-masquerade"
+			c.name += masqueradeSuffix
 		}
 		if c.idle > 0 {
 			c.name += "-" + c.idle.String()

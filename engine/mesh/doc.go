@@ -41,7 +41,7 @@ type Port struct {
 }
 
 // String gives Docker's form, as in 8080/tcp.
-func (p Port) String() string { return fmt.Sprintf("%d/%s", p.Published, protocols()[p.Proto]) }
+func (p Port) String() string { return fmt.Sprintf("%d/%s", p.Published, Proto(p.Proto)) }
 
 func (p Port) key() string { return nft.Key(p.Proto, p.Published) }
 

@@ -177,10 +177,9 @@ func leads(s nft.Set, e nft.Element) string {
 	}
 	name := portOf(e.Key).String()
 	if len(s.Key) > 2 {
-		rest := []byte(e.Key[2*partSize:])
 		if s.Key[2] == nft.Index {
-			name += fmt.Sprintf(" no. %d", binary.NativeEndian.Uint32(rest))
-		} else if a, ok := netip.AddrFromSlice(rest); ok {
+			name += fmt.Sprintf(" no. %d", number(e))
+		} else if a, ok := netip.AddrFromSlice([]byte(e.Key[2*partSize:])); ok {
 			name += " at " + a.String()
 		}
 	}

@@ -180,7 +180,7 @@ func (h *Host) reserve(l Listen) ([]io.Closer, error) {
 		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	}
 	_, inside := h.uplink()
-	proto := protocols()[l.Proto]
+	proto := Proto(l.Proto)
 	var out []io.Closer
 	for _, a := range addrs {
 		c, err := h.Reserve(
@@ -196,6 +196,10 @@ func (h *Host) reserve(l Listen) ([]io.Closer, error) {
 	}
 	return out, nil
 }
+
+// Proto gives the name of a transport protocol, empty for one that can't be
+// published.
+func Proto(number byte) string { return protocols()[number] }
 
 func protocols() map[byte]string {
 	return map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}

@@ -199,6 +199,7 @@ func (n *Node) table(d *difference) nft.Table {
 			nft.When(nft.Protocol(unix.IPPROTO_ICMPV6), nft.Accept()),
 			nft.When(in, nft.Protocol(unix.IPPROTO_TCP), nft.Reset()),
 			nft.When(in, nft.RefusePort()),
+			nft.When(nft.InFrom(n.network.Interface), nft.Answers(), nft.Accept()), // to what Reach asks
 			nft.Drop(),
 		}},
 		source,

@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -169,17 +170,16 @@ func TestIdle(t *testing.T) {
 // for until then the kernel has another time for it.
 func within(t *testing.T, least, most time.Duration, left func() time.Duration) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
-	for {
-		d := left()
-		if d >= least && d <= most {
-			return
+	var d time.Duration
+	defer func() {
+		if t.Failed() {
+			t.Logf("forgotten in %v, want %v to %v", d, least, most)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("forgotten in %v, want %v to %v", d, least, most)
-		}
-		runtime.Gosched()
-	}
+	}()
+	await(t, func() bool {
+		d = left()
+		return d >= least && d <= most
+	})
 }
 
 const established = 3 // of enum tcp_conntrack
@@ -258,4 +258,74 @@ func drifts(t *testing.T, looks ...func() ([]mesh.Drift, error)) string {
 		}
 	}
 	return out.String()
+}
+
+// The task chosen by a client's address is the one the kernel chooses.
+func TestChosen(t *testing.T) {
+	b := newHost(t)
+	tasks := []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("10.0.0.13")}
+	port := mesh.Port{Proto: unix.IPPROTO_UDP, Published: 53}
+	s := mesh.Service{Port: port, Algorithm: mesh.SourceHash}
+	for _, a := range tasks {
+		v6 := netip.MustParsePrefix("fd00:a::/96").Addr().As16()
+		v4 := a.As4()
+		copy(v6[12:], v4[:])
+		s.Backends = append(s.Backends, mesh.Backend{Addr: a, AddrV6: netip.AddrFrom16(v6)})
+	}
+	must(t, b.node.Set([]mesh.Service{s}))
+	must(t, b.host.Set([]mesh.Listen{{Port: port}}))
+	have, err := b.node.Observe()
+	must(t, err)
+	chosen := map[netip.Addr]bool{}
+	netnstest.Exec(t, b.client, "ip", "addr", "add", "2001:db8::1:0/96", "dev", "eth0", "nodad")
+	netnstest.Exec(t, b.ns, "ip", "addr", "add", "2001:db8::1/96", "dev", "eth0", "nodad")
+	for i := range 16 {
+		for _, from := range []string{fmt.Sprintf("203.0.113.%d", 20+i), fmt.Sprintf("2001:db8::%x", 20+i)} {
+			client := netip.MustParseAddr(from)
+			to, family := hostAddr, netlink.InetFamily(unix.AF_INET)
+			if client.Is6() {
+				to, family = "2001:db8::1", unix.AF_INET6
+			}
+			netnstest.Exec(t, b.client, "ip", "addr", "add", from, "dev", "eth0", "nodad")
+			must(t, kernel.Do(b.client, func() error {
+				c, err := (&net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(client, 0))}).DialContext(t.Context(), "udp", net.JoinHostPort(to, "53"))
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(c, "?")
+				return errors.Join(err, c.Close())
+			}))
+			want := have[port].Task(client)
+			var got netip.Addr
+			await(t, func() bool {
+				must(t, kernel.Do(b.nodes[0], func() error {
+					flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
+					for _, f := range flows {
+						if f.Forward.SrcIP.Equal(client.AsSlice()) && f.Forward.DstPort == 53 {
+							got, _ = netip.AddrFromSlice(f.Reverse.SrcIP)
+							got = got.Unmap()
+						}
+					}
+					return err
+				}))
+				return got.IsValid()
+			})
+			if got != want {
+				t.Errorf("%s: the kernel chose %s, not %s", from, got, want)
+			}
+			chosen[got] = true
+		}
+	}
+	if len(chosen) != 2*len(tasks) {
+		t.Errorf("chosen: %v", chosen)
+	}
+}
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !done(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("in vain")
+		}
+	}
 }

@@ -207,13 +207,13 @@ func BySource(a Type, n int) Part {
 	return func(r uint32) []expr.Any {
 		return []expr.Any{
 			&expr.Payload{DestRegister: regResult, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
-			&expr.Hash{SourceRegister: regResult, DestRegister: r, Length: size, Modulus: uint32(n), Seed: hashSeed}, //nolint:gosec // a number of tasks
+			&expr.Hash{SourceRegister: regResult, DestRegister: r, Length: size, Modulus: uint32(n), Seed: HashSeed}, //nolint:gosec // a number of tasks
 		}
 	}
 }
 
-// hashSeed is the same everywhere: the hosts of a swarm choose alike.
-const hashSeed = 0x77656674
+// HashSeed is BySource's, the same everywhere: the hosts of a swarm choose alike.
+const HashSeed = 0x77656674
 
 func load(parts []Part) []expr.Any {
 	var out []expr.Any

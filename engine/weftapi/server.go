@@ -10,7 +10,8 @@ import (
 
 // Config is what New needs. All fields are required.
 type Config struct {
-	Log *slog.Logger
+	Mesh Mesh
+	Log  *slog.Logger
 }
 
 // handler answers one request, or gives the error to answer with.
@@ -36,6 +37,8 @@ type server struct{ cfg Config }
 
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
+		{"GET " + dockerapi.ExtraPrefix + "mesh", s.mesh},
+		{"GET " + dockerapi.ExtraPrefix + "mesh/{proto}/{port}/trace", s.meshTrace},
 		{dockerapi.ExtraPrefix, unknown},
 	}
 }

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"weft/engine/mesh"
+	"weft/engine/model"
+)
+
+// drift compares the kernel with what was written. p.mu is held.
+func (p *publisher) drift() ([]mesh.Drift, error) {
+	if p.sandbox == nil {
+		return nil, nil
+	}
+	host, err := p.host.Drift()
+	if err != nil {
+		return nil, err
+	}
+	node, err := p.node.Drift()
+	return append(host, node...), err
+}
+
+// mend puts the kernel right where somebody has changed it.
+func (p *publisher) mend() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found, err := p.drift()
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	err = errors.Join(p.host.Rewrite(p.sandbox), p.node.Rewrite())
+	if err == nil {
+		p.mended++
+	}
+	what := make([]string, len(found))
+	for i, d := range found {
+		what[i] = d.What
+	}
+	p.log.Warn("published ports were not in the kernel as they should be", "found", what, "mended", err == nil)
+	p.failed = err
+	p.report(p.network, p.account(p.offers(), nil))
+	return err
+}
+
+// account gives how this node fares, with what of the kernel differs. p.mu is
+// held.
+func (p *publisher) account(offers []*offer, found []mesh.Drift) model.MeshReport {
+	r := model.MeshReport{DataPath: p.source, Mended: p.mended}
+	for _, d := range found {
+		problem := model.MeshProblem{Kind: model.ProblemDrift, What: d.What}
+		if d.Port != (mesh.Port{}) {
+			problem.Port = d.Port.String()
+		}
+		r.Problems = append(r.Problems, problem)
+	}
+	if p.failed != nil {
+		r.Problems = append(r.Problems, model.MeshProblem{Kind: model.ProblemFailed, What: p.failed.Error()})
+	}
+	for _, o := range offers {
+		if problem, ok := p.silent(o); ok {
+			r.Problems = append(r.Problems, problem)
+		} else {
+			r.Ports++
+		}
+	}
+	return r
+}
+
+// silent says why this host does not answer at a port.
+func (p *publisher) silent(o *offer) (model.MeshProblem, bool) {
+	out := model.MeshProblem{Port: o.Port.String()}
+	if _, here := p.bound(o.options.Bind); !here {
+		out.Kind, out.What = model.ProblemBound, "the service is bound to addresses of other hosts"
+		return out, true
+	}
+	if p.host != nil {
+		if err := p.host.Refused(o.Port); err != nil {
+			out.Kind, out.What = model.ProblemRefused, err.Error()
+			return out, true
+		}
+	}
+	return out, false
+}
+
+// Mesh gives the state of the published ports, as this node's kernel has it
+// now.
+func (e *Engine) Mesh(context.Context) (model.MeshStatus, error) { return e.publisher.status() }
+
+func (p *publisher) status() (model.MeshStatus, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := model.MeshStatus{Node: p.source, Ports: []model.MeshPort{}, Nodes: []model.MeshNode{}}
+	if p.sandbox == nil {
+		return s, nil
+	}
+	s.NetworkID, s.Network = p.place.NetworkID, p.place.NetworkName
+	found, err := p.drift()
+	if err != nil {
+		return s, err
+	}
+	have, err := p.node.Observe()
+	if err != nil {
+		return s, err
+	}
+	offers := p.offers()
+	own := p.account(offers, found)
+	where := p.vteps(p.network)
+	for _, o := range offers {
+		s.Ports = append(s.Ports, p.describe(o, have[o.Port], own.Problems, where))
+	}
+	self := model.MeshNode{Addr: p.source, Self: true}
+	for _, n := range p.nodes(p.network) {
+		if n.Self {
+			self = n
+		} else {
+			s.Nodes = append(s.Nodes, n)
+		}
+	}
+	slices.SortFunc(s.Nodes, func(a, b model.MeshNode) int { return a.Addr.Compare(b.Addr) })
+	self.Report = &own
+	s.Nodes = slices.Insert(s.Nodes, 0, self)
+	return s, nil
+}
+
+// describe gives a port with its tasks. p.mu is held.
+func (p *publisher) describe(o *offer, have mesh.Observed, problems []model.MeshProblem, where map[string]netip.Addr) model.MeshPort {
+	out := model.MeshPort{
+		Proto: mesh.Proto(o.Proto), Published: o.Published, Service: o.service, ServiceID: o.serviceID,
+		Algorithm: cmp.Or(o.options.Algorithm, string(mesh.RoundRobin)), Local: o.options.Local,
+		Masquerade: o.options.Masquerade, Idle: o.options.Idle, Bind: o.options.Bind, Backends: []model.MeshBackend{},
+	}
+	for _, t := range o.tasks {
+		node := where[t.EndpointID]
+		if t.near {
+			node = p.source
+		}
+		out.Backends = append(out.Backends, model.MeshBackend{
+			Task: t.Name, Addr: t.Addr, AddrV6: t.backend.AddrV6, Target: t.target, Node: node,
+			Foreign: t.backend.Foreign, Leaving: t.Disabled, Serving: slices.Contains(have.V4, t.Addr),
+		})
+	}
+	for _, problem := range problems {
+		if problem.Port == "" || problem.Port == o.Port.String() {
+			out.Problems = append(out.Problems, problem)
+		}
+	}
+	return out
+}
