@@ -10,6 +10,7 @@ import (
 	"weft/commands/container"
 	"weft/commands/image"
 	"weft/commands/ingress"
+	"weft/commands/mesh"
 	"weft/commands/network"
 	"weft/commands/node"
 	"weft/commands/service"
@@ -22,7 +23,7 @@ import (
 // constructors are the nouns every weft has, and the short forms of some of
 // their verbs.
 func constructors() []Constructor {
-	list := []Constructor{container.New, image.New, ingress.New, network.New, node.New, service.New, swarm.New, system.New, volume.New, workflow.New}
+	list := []Constructor{container.New, image.New, ingress.New, mesh.New, network.New, node.New, service.New, swarm.New, system.New, volume.New, workflow.New}
 	for _, short := range slices.Concat(container.ShortForms(), image.ShortForms(), system.ShortForms()) {
 		list = append(list, short)
 	}

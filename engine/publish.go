@@ -161,7 +161,7 @@ func (p *publisher) touch() {
 }
 
 // checkTime is how often the kernel is compared with what was written.
-const checkTime = time.Minute
+const checkTime = 30 * time.Second
 
 // run brings the kernel up to date with the records until ctx ends.
 func (p *publisher) run(ctx context.Context) {

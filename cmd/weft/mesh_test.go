@@ -117,6 +117,7 @@ func TestMesh(t *testing.T) {
 	t.Run("loopback", b.loopback)
 	t.Run("closed", b.closed)
 	t.Run("labels", b.labels)
+	t.Run("seen", b.seen)
 	t.Run("crash", b.crash)
 	t.Run("gone", b.gone)
 }
@@ -291,6 +292,79 @@ func (b *meshBed) labels(t *testing.T) {
 		t.Errorf("a label that means nothing: %v", r)
 	}
 	one.weft(t, "service", "rm", "near", "hidden", "sticky", "bound")
+}
+
+// seen looks at the mesh by weft's own commands, while all is well and when
+// somebody has changed a host's kernel, which is put right.
+func (b *meshBed) seen(t *testing.T) {
+	one, three := b.nodes[0], b.nodes[2]
+	ls := func(n node) string {
+		return n.weft(t, "mesh", "ls", "--format", "{{.Port}} {{.Service}} {{.Tasks}} {{.Hosts}} {{.State}}")
+	}
+	const well = "8080/tcp web 2/2 3/3 ok\n8080/udp web 2/2 3/3 ok\n9090/sctp web 2/2 3/3 ok"
+	for _, n := range b.nodes {
+		await(t, 10*time.Second, func() (bool, string) { got := ls(n); return got == well, n.Name + ":\n" + got })
+	}
+	out := one.weft(t, "mesh", "inspect", "8080/tcp")
+	for _, want := range []string{"host3            answers", "web.1 ", "web.2 ", ": serving", "on host2, port 80"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("inspect has no %q:\n%s", want, out)
+		}
+	}
+	client := strings.TrimSuffix(one.addr(), ".1") + ".200"
+	c := b.hold(t, b.outside, one.addr()+":8080")
+	out = one.weft(t, "mesh", "trace", "8080/tcp", "--from", client, "--to", one.addr())
+	for _, want := range []string{
+		"-> host             8080/tcp at " + one.addr(), "one of 2 tasks, in turn", "port 8080 becomes 80", "the task has seen " + client,
+		": answers, after ", "   " + c.LocalAddr().String() + " -> web.", "established",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("trace has no %q:\n%s", want, out)
+		}
+	}
+	for to, want := range map[string]string{
+		"1": "no task that is ready publishes 1/tcp", "8080/tcp --to 192.0.2.77": "192.0.2.77 is no address of this host",
+	} {
+		r := one.try(t, append([]string{"mesh", "trace"}, strings.Fields(to)...)...)
+		if r.code != 1 || !strings.Contains(r.out, want) {
+			t.Errorf("trace %s: %v", to, r)
+		}
+	}
+
+	netnstest.Exec(t, b.hosts[2], "nft", "delete", "element", "inet", "weft-mesh", "ports", "{ tcp . 8080 }")
+	if r := three.try(t, "mesh", "trace", "8080/tcp"); r.code != 1 || !strings.Contains(r.out, "X  host             not sent to the mesh: nftables table weft-mesh lacks the port") {
+		t.Errorf("trace on the host that was changed: %v", r)
+	}
+	if got := ls(three); !strings.Contains(got, "8080/tcp web 2/2 2/3 "+three.addr()+": nftables set ports: 8080/tcp is missing") {
+		t.Errorf("the host that was changed sees nothing of it:\n%s", got)
+	}
+	await(t, time.Minute, func() (bool, string) { got := ls(three); return got == well, "not put right:\n" + got })
+	await(t, 10*time.Second, func() (bool, string) {
+		got := one.weft(t, "mesh", "inspect", "8080/tcp")
+		return strings.Contains(got, "its kernel was put right 1 times"), "another host sees nothing of it:\n" + got
+	})
+	if _, _, err := ask(b.outside, "tcp", three.addr()+":8080"); err != nil {
+		t.Error(err)
+	}
+
+	l := listenAt(t, b.hosts[1], ":8085") // a program of the host's
+	one.weft(t, "service", "create", "-q", "--name", "late", "--publish", "8085:80", "--constraint", "node.hostname==host1", "weft/probe")
+	await(t, 10*time.Second, func() (bool, string) {
+		got := one.weft(t, "mesh", "ls")
+		return strings.Contains(got, "2/3       host2: this host does not answer at published port 8085/tcp: "), "another host's program is not seen:\n" + got
+	})
+	must(t, l.Close())
+	one.weft(t, "service", "rm", "late")
+}
+
+// listenAt takes a TCP port in a namespace.
+func listenAt(t *testing.T, in *kernel.Namespace, at string) (l net.Listener) {
+	t.Helper()
+	must(t, kernel.Do(in, func() (err error) {
+		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", at)
+		return err
+	}))
+	return l
 }
 
 // crash kills the engine of the host that is asked; connections stay, and new

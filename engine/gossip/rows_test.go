@@ -256,3 +256,47 @@ func TestRing(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReport feeds the decoder of reports: what it accepts is safe to print and
+// survives encoding, shortened where it has no room.
+func FuzzReport(f *testing.F) {
+	f.Add([]byte(`{"DataPath":"192.0.2.1","Ports":3}`))
+	f.Add([]byte(`{"DataPath":"","Ports":-1}`))
+	f.Add([]byte(`{"Problems":[{"Port":"8080/tcp","Kind":"drift","What":"a\u001b[31mb"}],"More":7}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		r, err := decodeReport(value)
+		if err != nil {
+			if !errors.Is(err, errRow) {
+				t.Fatal(err)
+			}
+			return
+		}
+		for _, p := range r.Problems {
+			if strings.ContainsFunc(p.What, func(r rune) bool { return visible(r) != r }) {
+				t.Fatalf("%q", p.What)
+			}
+		}
+		again, err := encodeReport(r)
+		if err != nil || len(again) > maxReport {
+			t.Fatalf("%d bytes: %v", len(again), err)
+		}
+		if _, err := decodeReport(again); err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+	})
+}
+
+func TestReportHasRoom(t *testing.T) {
+	r := model.MeshReport{Ports: 4}
+	for range 40 {
+		r.Problems = append(r.Problems, model.MeshProblem{Port: "8080/tcp", Kind: model.ProblemDrift, What: strings.Repeat("x", 60)})
+	}
+	value, err := encodeReport(r)
+	if err != nil || len(value) > maxReport {
+		t.Fatalf("%d bytes: %v", len(value), err)
+	}
+	got, err := decodeReport(value)
+	if err != nil || len(got.Problems) == 0 || len(got.Problems)+got.More != 40 {
+		t.Errorf("%d problems and %d more: %v", len(got.Problems), got.More, err)
+	}
+}
