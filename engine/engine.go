@@ -147,7 +147,7 @@ func (e *Engine) openStore(context.Context) error {
 	e.networks = newNetworks(e.cfg.Log, rows[model.Network]{store.Bucket[model.Network](st, "networks")}, e.directory)
 	e.directory.heard = e.networks.spared
 	e.background.Go(func() { e.directory.run(e.life) })
-	e.publisher = newPublisher(e.cfg.Log)
+	e.publisher = newPublisher(e.cfg.Log, e.cfg.Now)
 	e.publisher.heard = e.networks.heard
 	e.publisher.report, e.publisher.nodes, e.publisher.vteps = e.networks.report, e.networks.nodes, e.networks.vteps
 	e.onUndo(e.publisher.stop)

@@ -36,6 +36,7 @@ type view struct {
 	where  map[string]netip.Addr
 	// sandbox is the path of the ingress sandbox.
 	sandbox string
+	now     func() time.Time
 }
 
 func (p *publisher) trace(ctx context.Context, q model.MeshQuery) (model.MeshTrace, error) {
@@ -76,7 +77,7 @@ func (p *publisher) look(port mesh.Port, q model.MeshQuery, t *model.MeshTrace) 
 
 // view looks at the kernel. p.mu is held.
 func (p *publisher) view(port mesh.Port) (view, error) {
-	v := view{sandbox: p.place.Sandbox}
+	v := view{sandbox: p.place.Sandbox, now: p.now}
 	for _, o := range p.offers() {
 		if o.Port == port {
 			v.offer = o
@@ -243,9 +244,9 @@ func (v view) reach(ctx context.Context) ([]model.MeshTry, error) {
 	var all sync.WaitGroup
 	for i, t := range v.offer.tasks {
 		all.Go(func() {
-			begun := time.Now()
+			begun := v.now()
 			err := mesh.Reach(ctx, sandbox, t.Addr, v.offer.Published)
-			out[i] = model.MeshTry{Task: t.Name, Addr: netip.AddrPortFrom(t.Addr, v.offer.Published), After: time.Since(begun)}
+			out[i] = model.MeshTry{Task: t.Name, Addr: netip.AddrPortFrom(t.Addr, v.offer.Published), After: v.now().Sub(begun)}
 			switch {
 			case errors.Is(err, unix.ECONNREFUSED):
 				out[i].Error = "refused: nothing listens there"

@@ -27,6 +27,7 @@ import (
 // until the records are all there again.
 type publisher struct {
 	log     *slog.Logger
+	now     func() time.Time
 	hostNS  *kernel.Namespace
 	reserve func(model.PublishedPort, netip.AddrPort) (io.Closer, error)
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
@@ -52,8 +53,8 @@ type publisher struct {
 	mended  int   // how often the kernel was put right
 }
 
-func newPublisher(log *slog.Logger) *publisher {
-	return &publisher{log: log, changed: make(chan struct{}, 1), records: map[string]model.Record{}}
+func newPublisher(log *slog.Logger, now func() time.Time) *publisher {
+	return &publisher{log: log, now: now, changed: make(chan struct{}, 1), records: map[string]model.Record{}}
 }
 
 // open makes the ingress sandbox of ep the node's part in the mesh.
