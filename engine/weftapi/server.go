@@ -10,7 +10,8 @@ import (
 
 // Config is what New needs. All fields are required.
 type Config struct {
-	Log *slog.Logger
+	Attachments Attachments
+	Log         *slog.Logger
 }
 
 // handler answers one request, or gives the error to answer with.
@@ -36,6 +37,9 @@ type server struct{ cfg Config }
 
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
+		{"GET " + dockerapi.ExtraPrefix + "attachments", s.listAttachments},
+		{"POST " + dockerapi.ExtraPrefix + "attachments", s.attach},
+		{"DELETE " + dockerapi.ExtraPrefix + "attachments/{id}", s.detach},
 		{dockerapi.ExtraPrefix, unknown},
 	}
 }
