@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func rowOf(a model.NetworkAttachment, noTrunc bool) *attachmentContext {
 	row := &attachmentContext{
 		ID: render.ID(a.ID, noTrunc), Name: a.Name, Network: a.Network, NetworkID: render.ID(a.NetworkID, noTrunc), Driver: a.Driver,
 		Holder: holderText(a.Holder), Interface: a.Interface, Address: a.Address.String(),
-		MacAddress: a.MAC, MTU: fmt.Sprint(a.MTU), ResolvConf: a.ResolvConf, Aliases: strings.Join(a.Aliases, ","),
+		MacAddress: a.MAC, MTU: strconv.Itoa(a.MTU), ResolvConf: a.ResolvConf, Aliases: strings.Join(a.Aliases, ","),
 		CreatedAt: a.Created.Format(time.RFC3339),
 	}
 	if a.AddressV6.IsValid() {

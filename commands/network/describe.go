@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -29,7 +30,7 @@ func describe(env *cmdenv.Env, a model.NetworkAttachment) error {
 		line("IPv6 address", a.AddressV6.String())
 	}
 	line("MAC address", a.MAC)
-	line("MTU", fmt.Sprint(a.MTU))
+	line("MTU", strconv.Itoa(a.MTU))
 	if a.Gateway.IsValid() {
 		line("Gateway", a.Gateway.String())
 	}

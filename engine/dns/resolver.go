@@ -65,7 +65,7 @@ type View interface {
 type Resolver struct {
 	view     View
 	log      *slog.Logger
-	name     string // of the sandbox
+	name     string    // of the sandbox
 	rules    *nft.Conn // nil: nothing leads to the sockets but their address
 	forwards *semaphore.Weighted
 	crowded  rate.Sometimes
