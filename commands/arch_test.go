@@ -58,6 +58,7 @@ func layers() []layer {
 		{"engine/lab", with("engine/kernel")},
 		{"engine/control", with("engine/ipam", "engine/event")},
 		{"engine/workload", with("engine/event")},
+		{"engine/attachment", with("engine/kernel", "engine/link")},
 		{"engine/dockerapi", with("engine/dockerapi", "engine/event")},
 		{"engine/weftapi", with("engine/dockerapi")},
 		{"engine/", with()},

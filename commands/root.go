@@ -24,7 +24,7 @@ import (
 // their verbs.
 func constructors() []Constructor {
 	list := []Constructor{container.New, image.New, ingress.New, mesh.New, network.New, node.New, service.New, swarm.New, system.New, volume.New, workflow.New}
-	for _, short := range slices.Concat(container.ShortForms(), image.ShortForms(), system.ShortForms()) {
+	for _, short := range slices.Concat(container.ShortForms(), image.ShortForms(), network.ShortForms(), system.ShortForms()) {
 		list = append(list, short)
 	}
 	return list
@@ -68,7 +68,11 @@ func newRoot(env *cmdenv.Env, extra []Constructor) *cobra.Command {
 	help.Lookup("help").Hidden = true
 
 	for _, construct := range append(constructors(), extra...) {
-		root.AddCommand(construct(env))
+		cmd := construct(env)
+		if cmd.Name() == "attach" {
+			cmd = network.OrAttach(env, cmd)
+		}
+		root.AddCommand(cmd)
 	}
 	plainUseLines(root)
 	return root

@@ -34,11 +34,14 @@ func (r rows[T]) List() (map[string]T, error) {
 	return out, nil
 }
 
+// sandboxPrefix begins the names of containers' namespaces.
+const sandboxPrefix = "ctr-"
+
 // sandboxes answers workload.Sandboxes with namespaces bound in a directory.
 type sandboxes struct{ dir string }
 
 func (s sandboxes) Path(containerID string) string {
-	return filepath.Join(s.dir, "ctr-"+containerID[:12])
+	return filepath.Join(s.dir, sandboxPrefix+containerID[:12])
 }
 
 func (s sandboxes) Create(_ context.Context, containerID, shared string) error {

@@ -28,12 +28,18 @@ type directory struct {
 	mu        sync.Mutex // guards the following
 	networks  map[string]model.Network
 	records   map[string]map[string]model.Record // by network and endpoint
-	zones     map[string]*dns.Zone               // made when asked for, dropped when records change
+	zones     map[zoneKey]*dns.Zone              // made when asked for, dropped when records change
 	sandboxes map[string]*resident               // by container
 
 	heard   func(networkID string, draining []string) // told when the virtual IPs spare these endpoints
 	changed chan struct{}                             // has room for one: networks in dirty
 	dirty   map[string]bool
+}
+
+// zoneKey is a network, as sandboxes see it or as virtual machines do.
+type zoneKey struct {
+	network string
+	plain   bool // services have no virtual IPs
 }
 
 // resident is a sandbox and what it is served with. It answers dns.View.
@@ -42,6 +48,7 @@ type resident struct {
 	ns       *kernel.Namespace
 	rules    *nft.Conn
 	resolver *dns.Resolver
+	plain    bool // its clients are virtual machines, in which nothing balances virtual IPs
 
 	mu        sync.Mutex // held while virtual IPs are written; guards known
 	known     bool       // their table was written before
@@ -53,7 +60,7 @@ type resident struct {
 func newDirectory(log *slog.Logger) *directory {
 	return &directory{
 		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{},
-		zones: map[string]*dns.Zone{}, sandboxes: map[string]*resident{},
+		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{},
 		changed: make(chan struct{}, 1), dirty: map[string]bool{},
 	}
 }
@@ -122,7 +129,8 @@ func (d *directory) apply(networkID string, changes []gossip.RecordChange, whole
 
 // touch notes that the records of a network have changed. d.mu is held.
 func (d *directory) touch(networkID string) {
-	delete(d.zones, networkID)
+	delete(d.zones, zoneKey{networkID, false})
+	delete(d.zones, zoneKey{networkID, true})
 	d.dirty[networkID] = true
 	select {
 	case d.changed <- struct{}{}:
@@ -137,6 +145,9 @@ type place struct {
 	records              map[string]model.Record
 	upstreams            []upstream
 	ndots                bool // resolv.conf has that option from somebody else
+	// at is where a network is served to its virtual machines; none: the
+	// sandbox is served.
+	at []netip.Addr
 }
 
 // upstream is a server to forward to, asked from within the container or from
@@ -202,11 +213,16 @@ func (d *directory) resident(p place) (*resident, error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &resident{dir: d, ns: ns}
+	s = &resident{dir: d, ns: ns, plain: len(p.at) > 0}
 	if s.rules, err = nft.Open(ns); err != nil {
 		return nil, errors.Join(err, ns.Close())
 	}
-	if s.resolver, err = dns.Start(ns, s.rules, s, d.log); err != nil {
+	if s.plain {
+		s.resolver, err = dns.StartAt(ns, p.at, s, d.log)
+	} else {
+		s.resolver, err = dns.Start(ns, s.rules, s, d.log)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.rules.Close(), ns.Close())
 	}
 	d.mu.Lock()
@@ -262,6 +278,25 @@ func (d *directory) leave(containerID string) error {
 	return s.close()
 }
 
+// evict ends what a sandbox is served with that does not go with its endpoints,
+// and takes away what an earlier engine served it with.
+func (d *directory) evict(p place) error {
+	s, err := d.resident(p)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	delete(d.sandboxes, p.containerID)
+	d.forget(p.containerID)
+	d.mu.Unlock()
+	s.mu.Lock() // after the last write, which would not come any more
+	if !s.plain {
+		err = vip.Set(s.rules, nil, s.known)
+	}
+	s.mu.Unlock()
+	return errors.Join(err, s.close())
+}
+
 // close leaves the tables of virtual IPs where they are: the sandbox goes, or
 // another engine takes over.
 func (s *resident) close() error {
@@ -290,10 +325,17 @@ func (s *resident) Zones() []*dns.Zone {
 	defer d.mu.Unlock()
 	out := make([]*dns.Zone, 0, len(s.networks))
 	for _, id := range s.networks {
-		z := d.zones[id]
+		key := zoneKey{id, s.plain}
+		z := d.zones[key]
 		if z == nil {
-			z = dns.NewZone(d.networks[id], slices.Collect(maps.Values(d.records[id])))
-			d.zones[id] = z
+			records := slices.Collect(maps.Values(d.records[id]))
+			if s.plain {
+				for i := range records {
+					records[i].VIP = netip.Addr{}
+				}
+			}
+			z = dns.NewZone(d.networks[id], records)
+			d.zones[key] = z
 		}
 		out = append(out, z)
 	}
@@ -334,7 +376,7 @@ func (s *resident) balance() error {
 		services = append(services, virtualIPs(s.dir.networks[id], s.dir.records[id])...)
 	}
 	s.dir.mu.Unlock()
-	if gone || (len(services) == 0 && !s.known) {
+	if gone || s.plain || (len(services) == 0 && !s.known) {
 		return nil
 	}
 	err := vip.Set(s.rules, services, s.known)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"weft/engine/attachment"
 	"weft/engine/bridge"
 	"weft/engine/control"
 	"weft/engine/dockerapi"
@@ -40,28 +41,29 @@ type Engine struct {
 	id      string    // of this engine, kept over restarts
 	created time.Time // of the data directory
 
-	lock       *os.File
-	store      *store.Store
-	runtime    *runtime.Runtime
-	runtimes   runtimes
-	images     *image.Store
-	execs      *execs
-	volumes    volumes
-	life       context.Context // ends with Run; bounds background
-	endLife    context.CancelFunc
-	background sync.WaitGroup // what outlives the request that began it
-	workload   *workload.Manager
-	bridges    *bridge.Driver
-	local      *localnet.Registry
-	directory  *directory
-	networks   *networks
-	ingress    *ingress
-	publisher  *publisher
-	control    *control.Node
-	host       *host
-	events     *event.Hub
-	hostNS     *kernel.Namespace // the engine's own
-	listeners  []net.Listener
+	lock        *os.File
+	store       *store.Store
+	runtime     *runtime.Runtime
+	runtimes    runtimes
+	images      *image.Store
+	execs       *execs
+	volumes     volumes
+	life        context.Context // ends with Run; bounds background
+	endLife     context.CancelFunc
+	background  sync.WaitGroup // what outlives the request that began it
+	workload    *workload.Manager
+	attachments *attachment.Manager
+	bridges     *bridge.Driver
+	local       *localnet.Registry
+	directory   *directory
+	networks    *networks
+	ingress     *ingress
+	publisher   *publisher
+	control     *control.Node
+	host        *host
+	events      *event.Hub
+	hostNS      *kernel.Namespace // the engine's own
+	listeners   []net.Listener
 
 	cleanup []func() error // undoes New, last first
 }
@@ -228,6 +230,9 @@ func (e *Engine) openRuntime(ctx context.Context) error {
 	if err := e.workload.Restore(ctx); err != nil {
 		return err
 	}
+	if err := e.openAttachments(ctx); err != nil {
+		return err
+	}
 	if err := e.restoreLocal(ctx); err != nil {
 		return err
 	}
@@ -328,13 +333,14 @@ func (e *Engine) handler() http.Handler {
 			Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
-		Extra: weftapi.New(weftapi.Config{Mesh: e, Log: e.cfg.Log}),
+		Extra: weftapi.New(weftapi.Config{Attachments: attachmentBackend{e}, Mesh: e, Log: e.cfg.Log}),
 	})
 }
 
 // shutdown takes everything of this node down but its records and its
-// membership. Standalone containers go first: their addresses are given back
-// through the swarm node, which ends after them and removes its tasks.
+// membership. Standalone containers and attachments go first: their addresses
+// are given back through the swarm node, which ends after them and removes its
+// tasks.
 func (e *Engine) shutdown(ctx context.Context, srv *http.Server) error {
 	httpCtx, cancel := context.WithTimeout(ctx, shutdownGrace)
 	defer cancel()
@@ -343,6 +349,7 @@ func (e *Engine) shutdown(ctx context.Context, srv *http.Server) error {
 	}
 	return errors.Join(
 		e.workload.StopStandalone(ctx),
+		e.attachments.ReleaseAll(ctx, true, anyNetwork),
 		e.control.Stop(ctx),
 		e.workload.RemoveTasks(ctx, nil),
 		e.host.stop(ctx),
@@ -357,6 +364,7 @@ func (e *Engine) forgetNetworks(ctx context.Context) error {
 		e.workload.RemoveTasks(ctx, nil),
 		e.workload.DisconnectAll(ctx, e.swarms),
 		e.workload.Settle(ctx),
+		e.attachments.ReleaseAll(ctx, false, e.swarms),
 		e.networks.detach(ctx),
 		e.ingress.remove(),
 	)

@@ -81,7 +81,7 @@ func (h *host) Joined(ctx context.Context, m control.Membership) error {
 	if err := h.e.networks.adopt(ctx, append(running, h.e.ingress.running()...)); err != nil {
 		h.e.cfg.Log.ErrorContext(ctx, "networks of an earlier run not adopted", "err", err)
 	}
-	return h.e.workload.Settle(ctx)
+	return errors.Join(h.e.workload.Settle(ctx), h.e.resumeAttachments(ctx, anyNetwork))
 }
 
 // SetKeys starts the gossip with the first keys and rotates with the others.
@@ -125,6 +125,7 @@ func (h *host) leave(ctx context.Context) error {
 	err := errors.Join(
 		h.e.workload.RemoveTasks(ctx, nil),
 		h.e.workload.DisconnectAll(ctx, h.e.swarms),
+		h.e.attachments.ReleaseAll(ctx, false, h.e.swarms),
 		h.e.networks.detach(ctx),
 		h.e.ingress.remove(),
 	)
@@ -221,13 +222,14 @@ func ignoreNotFound(err error) error {
 // namespaceDir is where the namespaces of sandboxes and overlays are bound.
 func (e *Engine) namespaceDir() string { return filepath.Join(e.cfg.RunDir, "netns") }
 
-// runningEndpoints gives the endpoints of the containers that run.
+// runningEndpoints gives the endpoints of the containers that run and of the
+// attachments that are held.
 func (e *Engine) runningEndpoints(ctx context.Context) ([]model.Endpoint, error) {
 	all, err := e.workload.Containers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var eps []model.Endpoint
+	eps := e.attachments.Endpoints()
 	for _, c := range all {
 		if c.State == model.StateRunning {
 			eps = append(eps, c.AllEndpoints()...)

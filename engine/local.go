@@ -31,7 +31,8 @@ func (e *Engine) restoreLocal(ctx context.Context) error {
 		return err
 	}
 	endpoints = slices.DeleteFunc(endpoints, func(ep model.Endpoint) bool { return e.swarms(ep.NetworkID) })
-	return errors.Join(e.local.Restore(ctx, endpoints), e.workload.Rearrange(ctx))
+	isLocal := func(networkID string) bool { return networkID != "" && !e.swarms(networkID) }
+	return errors.Join(e.local.Restore(ctx, endpoints), e.workload.Rearrange(ctx), e.resumeAttachments(ctx, isLocal))
 }
 
 // noBridges stands where the bridges of the host belong to another engine.

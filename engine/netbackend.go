@@ -114,6 +114,12 @@ func (b networkBackend) addContainers(ctx context.Context, in *network.Inspect) 
 			in.Containers[c.ID] = resourceOf(ep.Name, ep)
 		}
 	}
+	for _, ep := range b.e.attachments.Endpoints() {
+		if ep.NetworkID == in.ID {
+			local[ep.ID] = true
+			in.Containers[ep.ContainerID] = resourceOf(ep.Name, ep)
+		}
+	}
 	b.e.ingress.describe(in)
 	for _, r := range b.e.networks.records(in.ID) {
 		if !local[r.EndpointID] {
@@ -200,6 +206,11 @@ func (b networkBackend) RemoveNetwork(ctx context.Context, id string) error {
 			if ep.NetworkID == id {
 				users = append(users, fmt.Sprintf("name:%q id:%q", c.Spec.Name, c.ID[:12]))
 			}
+		}
+	}
+	for _, ep := range b.e.attachments.Endpoints() {
+		if ep.NetworkID == id {
+			users = append(users, fmt.Sprintf("name:%q id:%q", ep.Name, ep.ContainerID[:12]))
 		}
 	}
 	if len(users) > 0 {

@@ -67,6 +67,16 @@ func (n *networks) parts() (*overlay.Driver, *gossip.Gossip, netip.Addr) {
 	return n.driver, n.gossip, n.vtep
 }
 
+// namespace gives the path of the namespace a network is in while it is present
+// here; empty outside of a swarm.
+func (n *networks) namespace(networkID string) string {
+	d, _, _ := n.parts()
+	if d == nil {
+		return ""
+	}
+	return d.Namespace(networkID)
+}
+
 func (n *networks) get(nw model.Network) *activeNetwork {
 	n.mu.Lock()
 	defer n.mu.Unlock()

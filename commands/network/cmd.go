@@ -20,8 +20,11 @@ func New(env *cmdenv.Env) *cobra.Command {
 		RunE:  env.ShowHelp,
 	}
 	cmd.AddCommand(
+		newAttach(env, nil),
+		newAttachments(env, nil),
 		newConnect(env, nil),
 		newCreate(env, nil),
+		newDetach(env, nil),
 		newDisconnect(env, nil),
 		newInspect(env, nil),
 		newList(env, nil),
@@ -29,6 +32,12 @@ func New(env *cmdenv.Env) *cobra.Command {
 		newPrune(env, nil),
 	)
 	return cmd
+}
+
+// ShortForms gives the constructors of the commands that also stand at the top
+// level.
+func ShortForms() []func(*cmdenv.Env) *cobra.Command {
+	return []func(*cmdenv.Env) *cobra.Command{NewDetach}
 }
 
 // inspector looks up one network.

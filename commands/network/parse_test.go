@@ -39,6 +39,16 @@ func captured(env *cmdenv.Env, got *string) *cobra.Command {
 			return say("%s %s ip=%s ip6=%s links=%v aliases=%v local=%v opts=%v priority=%d",
 				o.network, o.container, o.ip, o.ip6, o.links.GetSlice(), o.aliases, o.linkLocalIPs, o.driverOpts, o.gwPriority)
 		}),
+		newAttach(env, func(o *attachOptions) error {
+			return say("%s pid=%d netns=%s tap=%s user=%d name=%s aliases=%v ip=%s ip6=%s conf=%s quiet=%t format=%q",
+				o.network, o.pid, o.netns, o.tap, o.user, o.name, o.aliases, o.ip, o.ip6, o.resolvConf, o.quiet, o.format)
+		}),
+		newDetach(env, func(o *detachOptions) error {
+			return say("%v network=%t pid=%d netns=%s tap=%s", o.args, o.network, o.pid, o.netns, o.tap)
+		}),
+		newAttachments(env, func(o *attachmentsOptions) error {
+			return say("quiet=%t full=%t format=%q", o.quiet, o.noTrunc, o.format)
+		}),
 		newDisconnect(env, func(o *disconnectOptions) error { return say("%s %s force=%t", o.network, o.container, o.force) }),
 		newInspect(env, func(o *inspectOptions) error { return say("%v format=%q verbose=%t", o.names, o.format, o.verbose) }),
 		newList(env, func(o *listOptions) error {
@@ -64,13 +74,24 @@ func TestParse(t *testing.T) {
 			want: "n c ip=1.2.3.4 ip6=fe80::1 links=[a:b] aliases=[x y] local=[169.254.0.1] opts=[k=v] priority=-7",
 		},
 		"connect --link a:b:c n c": {err: "bad format for links: a:b:c"},
-		"disconnect n c":           {want: "n c force=false"},
-		"disconnect -f n c":        {want: "n c force=true"},
-		"disconnect n":             {err: "requires 2 arguments"},
-		"inspect a b":              {want: `[a b] format="" verbose=false`},
-		"inspect -v -f {{.ID}} a":  {want: `[a] format="{{.ID}}" verbose=true`},
-		"inspect":                  {err: "requires at least 1 argument"},
-		"ls":                       {want: `quiet=false full=false format="" filter=`},
+		"attach --pid 7 n":         {want: `n pid=7 netns= tap= user=0 name= aliases=[] ip= ip6= conf= quiet=false format=""`},
+		"attach --netns b --tap t --user 9 --name x --alias a,b --ip 1.2.3.4 --ip6 fd00::1 --resolv-conf /f -q --format json n": {
+			want: `n pid=0 netns=b tap=t user=9 name=x aliases=[a b] ip=1.2.3.4 ip6=fd00::1 conf=/f quiet=true format="json"`,
+		},
+		"attach --pid x n": {err: `invalid argument "x" for "--pid" flag`},
+		"attach":           {err: "requires 1 argument"},
+		"detach a b":       {want: "[a b] network=false pid=0 netns= tap="},
+		"detach --tap t n": {want: "[n] network=true pid=0 netns= tap=t"},
+		"detach":           {err: "requires at least 1 argument"},
+		"attachments":      {want: `quiet=false full=false format=""`},
+		"attachments -q --no-trunc --format json": {want: `quiet=true full=true format="json"`},
+		"disconnect n c":          {want: "n c force=false"},
+		"disconnect -f n c":       {want: "n c force=true"},
+		"disconnect n":            {err: "requires 2 arguments"},
+		"inspect a b":             {want: `[a b] format="" verbose=false`},
+		"inspect -v -f {{.ID}} a": {want: `[a] format="{{.ID}}" verbose=true`},
+		"inspect":                 {err: "requires at least 1 argument"},
+		"ls":                      {want: `quiet=false full=false format="" filter=`},
 		"list -q --no-trunc --format json -f driver=x": {want: `quiet=true full=true format="json" filter={"driver":{"x":true}}`},
 		"ls -f novalue":              {err: "bad format of filter (expected name=value)"},
 		"rm a b":                     {want: "[a b] force=false"},

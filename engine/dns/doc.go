@@ -5,4 +5,7 @@
 // A Resolver answers in one sandbox. Its sockets are on ports the kernel
 // chooses, and a table in the sandbox leads 127.0.0.11:53 to them: a container
 // that is a DNS server itself may bind port 53 of every address.
+//
+// For clients that have no sandbox, virtual machines, one answers at an address
+// of the network: StartAt.
 package dns

@@ -65,8 +65,8 @@ type View interface {
 type Resolver struct {
 	view     View
 	log      *slog.Logger
-	name     string // of the sandbox
-	rules    *nft.Conn
+	name     string    // of the sandbox
+	rules    *nft.Conn // nil: nothing leads to the sockets but their address
 	forwards *semaphore.Weighted
 	crowded  rate.Sometimes
 	ctx      context.Context // ends with Close
@@ -78,24 +78,46 @@ type Resolver struct {
 // Start opens the sockets in the sandbox, and takes over from a resolver an
 // earlier engine had there. Namespace and connection stay the caller's, who
 // closes them after the resolver.
-func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logger) (_ *Resolver, err error) {
-	r := &Resolver{
-		view: view, log: log, name: sandbox.Path(), rules: rules,
-		forwards: semaphore.NewWeighted(maxForwards), crowded: rate.Sometimes{Interval: crowdedEvery},
-	}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
-	defer func() {
-		if err != nil {
-			r.cancel()
-		}
-	}()
-	udp, tcp, err := r.listen(sandbox)
+func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logger) (*Resolver, error) {
+	r := newResolver(sandbox, view, log)
+	r.rules = rules
+	udp, tcp, err := r.listen(sandbox, netip.AddrPortFrom(Addr(), 0))
 	if err != nil {
 		return nil, err
 	}
 	if err := r.redirect(udp, tcp); err != nil {
+		r.cancel()
 		return nil, errors.Join(err, udp.Close(), tcp.Close())
 	}
+	r.serveAt(udp, tcp)
+	return r, nil
+}
+
+// StartAt serves at port 53 of addresses of the namespace, for clients outside
+// of it.
+func StartAt(ns *kernel.Namespace, addrs []netip.Addr, view View, log *slog.Logger) (*Resolver, error) {
+	r := newResolver(ns, view, log)
+	for _, a := range addrs {
+		udp, tcp, err := r.listen(ns, netip.AddrPortFrom(a, port))
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		r.serveAt(udp, tcp)
+	}
+	return r, nil
+}
+
+func newResolver(ns *kernel.Namespace, view View, log *slog.Logger) *Resolver {
+	r := &Resolver{
+		view: view, log: log, name: ns.Path(),
+		forwards: semaphore.NewWeighted(maxForwards), crowded: rate.Sometimes{Interval: crowdedEvery},
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// serveAt answers at a pair of sockets from now on.
+func (r *Resolver) serveAt(udp net.PacketConn, tcp net.Listener) {
 	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: r.clients(tcp), IdleTimeout: func() time.Duration { return idleTime }}} {
 		s.Handler = dns.HandlerFunc(r.serve)
 		started := make(chan struct{})
@@ -103,28 +125,27 @@ func Start(sandbox *kernel.Namespace, rules *nft.Conn, view View, log *slog.Logg
 		r.servers = append(r.servers, s)
 		r.done.Go(func() {
 			if err := s.ActivateAndServe(); err != nil && r.ctx.Err() == nil {
-				log.Error("resolver of a container ended", "sandbox", r.name, "err", err)
+				r.log.Error("resolver ended", "sandbox", r.name, "err", err)
 			}
 		})
 		<-started
 	}
-	return r, nil
 }
 
 // listen opens both sockets in the sandbox.
-func (r *Resolver) listen(sandbox *kernel.Namespace) (udp net.PacketConn, tcp net.Listener, err error) {
+func (r *Resolver) listen(sandbox *kernel.Namespace, at netip.AddrPort) (udp net.PacketConn, tcp net.Listener, err error) {
 	err = kernel.Do(sandbox, func() (err error) {
 		lc := net.ListenConfig{Control: widen}
-		address := netip.AddrPortFrom(Addr(), 0).String()
-		if udp, err = lc.ListenPacket(r.ctx, "udp4", address); err != nil {
+		if udp, err = lc.ListenPacket(r.ctx, "udp4", at.String()); err != nil {
 			return err
 		}
-		if tcp, err = new(net.ListenConfig).Listen(r.ctx, "tcp4", address); err != nil {
+		if tcp, err = new(net.ListenConfig).Listen(r.ctx, "tcp4", at.String()); err != nil {
 			return errors.Join(err, udp.Close())
 		}
 		return nil
 	})
 	if err != nil {
+		r.cancel()
 		return nil, nil, fmt.Errorf("open the resolver's sockets in %s: %w", r.name, err)
 	}
 	return udp, tcp, nil
@@ -166,5 +187,8 @@ func (r *Resolver) Close() error {
 		errs = append(errs, s.Shutdown())
 	}
 	r.done.Wait()
-	return errors.Join(append(errs, r.rules.Delete(tableName))...)
+	if r.rules != nil {
+		errs = append(errs, r.rules.Delete(tableName))
+	}
+	return errors.Join(errs...)
 }

@@ -45,10 +45,14 @@ func statusOf(err error) int {
 }
 
 // WriteError answers with err as Docker's API does: the status follows from its
-// class, the body is a message. What is the engine's own failure is logged.
+// class, the body is a message. What is the engine's own failure is logged. An
+// answer that has begun stays as it is.
 func WriteError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	status := statusOf(err)
 	logFailure(r, log, status, err)
+	if begun, ok := w.(*response); ok && begun.started {
+		return
+	}
 	_ = WriteJSON(w, status, errorBody{err.Error()})
 }
 

@@ -154,6 +154,16 @@ func (ns *Namespace) Same(other *Namespace) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
+// Identity tells the namespace from every other one as long as it lives,
+// however it was opened: the device and inode of its file.
+func (ns *Namespace) Identity() (string, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(ns.Fd(), &st); err != nil {
+		return "", fmt.Errorf("look at network namespace %s: %w", ns.path, err)
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
+}
+
 // Netlink gives a handle on the routing netlink of ns. It is made once and
 // belongs to ns: don't close it.
 func (ns *Namespace) Netlink() (*netlink.Handle, error) {

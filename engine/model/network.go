@@ -161,6 +161,9 @@ type Endpoint struct {
 	Ingress    []IngressPort `json:",omitempty"`
 	Mesh       *Mesh         `json:",omitempty"`
 	GwPriority int           // the endpoint with the highest is the way out
+	// Bare says that who has the addresses is behind the interface, which is in
+	// the host's namespace and has none: a virtual machine.
+	Bare bool `json:",omitempty"`
 	// Readiness says whether others find it by name and send it traffic.
 	Readiness Readiness `json:",omitempty"`
 }

@@ -135,6 +135,10 @@ func (d *Driver) MTU(nw model.Network) int {
 	return mtu
 }
 
+// Namespace gives the path of the namespace a network is in while it is
+// present. Its gateway addresses are those of the bridges in there.
+func (d *Driver) Namespace(networkID string) string { return d.path(networkID) }
+
 // Networks gives the IDs of the networks present, sorted.
 func (d *Driver) Networks() []string {
 	d.mu.Lock()

@@ -33,18 +33,7 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 	if err != nil {
 		return ep, err
 	}
-	sandbox, err := kernel.Open(full.Sandbox)
-	if errdefs.IsNotFound(err) {
-		return ep, fault.NotFound("sandbox of endpoint %s (%s): %w", full.Name, full.ID, err)
-	}
-	if err != nil {
-		return ep, err
-	}
-	defer func() { _ = sandbox.Close() }()
-	ifName, made, err := link.EnsureVeth(n.ns, sandbox, link.Veth{
-		Name: vethName(full.ID), Bridge: s.bridge, IfName: full.IfName, MTU: n.mtu,
-		MAC: full.MAC, Addrs: addrs(full), Routes: n.routes(s),
-	})
+	ifName, made, err := d.plug(n, s, full)
 	if err != nil {
 		return ep, err
 	}
@@ -58,6 +47,29 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 	}
 	n.endpoints[full.ID] = full
 	return full, nil
+}
+
+// plug makes the veth pair of ep and gives the interface's name in its sandbox.
+// That of a bare endpoint is in the host's namespace and has nothing: address
+// and MAC are those of who is behind it.
+func (d *Driver) plug(n *network, s *segment, ep model.Endpoint) (ifName string, made bool, err error) {
+	veth := link.Veth{
+		Name: vethName(ep.ID), Bridge: s.bridge, IfName: ep.IfName, MTU: n.mtu,
+		MAC: ep.MAC, Addrs: addrs(ep), Routes: n.routes(s),
+	}
+	if ep.Bare {
+		veth.IfName, veth.MAC, veth.Addrs, veth.Routes = bareName(ep.ID), bareMAC(ep.MAC), nil, nil
+		return link.EnsureVeth(n.ns, d.host, veth)
+	}
+	sandbox, err := kernel.Open(ep.Sandbox)
+	if errdefs.IsNotFound(err) {
+		return "", false, fault.NotFound("sandbox of endpoint %s (%s): %w", ep.Name, ep.ID, err)
+	}
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = sandbox.Close() }()
+	return link.EnsureVeth(n.ns, sandbox, veth)
 }
 
 // complete fills in what follows from the network, and finds the segment.

@@ -18,12 +18,14 @@ const (
 	bridgePrefix    = "wbr" // + 8 of the network ID, "-", rank
 	vxlanPrefix     = "wvx" // likewise
 	vethPrefix      = "wve" // + 12 of the endpoint ID
+	barePrefix      = "wvt" // likewise: its other end, in the host's namespace
 	idPart          = 12    // of an ID in a name
 	deviceIDPart    = 8     // of a network's ID in a device's name
 	maxSegments     = 1000  // ranks have three digits
 	synthetic       = "~"   // begins IDs made up for adopted peers; sorts after real ones
 	idAlphabet      = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 	localMACPrefix  = 0x0257 // locally administered (02) and "W"
+	bareMACBit      = 0x04   // of the first byte: 02 is Docker's, 06 nobody's
 )
 
 func part(id string, n int) string { return id[:min(n, len(id))] }
@@ -39,6 +41,15 @@ func vxlanName(networkID string, rank int) string {
 }
 
 func vethName(endpointID string) string { return vethPrefix + part(endpointID, idPart) }
+
+func bareName(endpointID string) string { return barePrefix + part(endpointID, idPart) }
+
+// bareMAC gives the host's end of a bare endpoint an address other than that
+// of the machine behind it.
+func bareMAC(m model.MAC) model.MAC {
+	m[0] ^= bareMACBit
+	return m
+}
 
 // checkID makes sure that an ID can be part of file and device names.
 func checkID(kind, id string) error {

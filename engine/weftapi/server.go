@@ -10,8 +10,9 @@ import (
 
 // Config is what New needs. All fields are required.
 type Config struct {
-	Mesh Mesh
-	Log  *slog.Logger
+	Attachments Attachments
+	Mesh        Mesh
+	Log         *slog.Logger
 }
 
 // handler answers one request, or gives the error to answer with.
@@ -37,6 +38,9 @@ type server struct{ cfg Config }
 
 func (s *server) endpoints() []endpoint {
 	return []endpoint{
+		{"GET " + dockerapi.ExtraPrefix + "attachments", s.listAttachments},
+		{"POST " + dockerapi.ExtraPrefix + "attachments", s.attach},
+		{"DELETE " + dockerapi.ExtraPrefix + "attachments/{id}", s.detach},
 		{"GET " + dockerapi.ExtraPrefix + "mesh", s.mesh},
 		{"GET " + dockerapi.ExtraPrefix + "mesh/{proto}/{port}/trace", s.meshTrace},
 		{dockerapi.ExtraPrefix, unknown},
