@@ -29,6 +29,7 @@ type publisher struct {
 	log     *slog.Logger
 	hostNS  *kernel.Namespace
 	reserve func(model.PublishedPort, netip.AddrPort) (io.Closer, error)
+	holder  func(proto string, port uint16) string     // who has a port of the host
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
 	heard   func(networkID string, draining []string)  // told of the leaving tasks that get nothing new
 	report  func(networkID string, r model.MeshReport) // told how the kernel has it
@@ -95,7 +96,7 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 	}()
 	p.sandbox, p.place, p.source, p.adopted, p.written = sandbox, ep, source, adopted, false
 	p.host, err = mesh.OpenHost(mesh.HostConfig{
-		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve,
+		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve, Holder: p.holder,
 	})
 	if err != nil {
 		return err
@@ -444,10 +445,19 @@ func (p *publisher) bound(names []string) ([]netip.Addr, bool) {
 	if len(names) == 0 {
 		return nil, true
 	}
-	own, err := kernel.Addresses(p.hostNS)
+	out, err := ownAddresses(p.hostNS, names)
 	if err != nil {
 		p.log.Warn("addresses of this host not found", "err", err)
-		return nil, false
+	}
+	return out, len(out) > 0
+}
+
+// ownAddresses gives those addresses of a host that are named, by themselves or
+// by their interface.
+func ownAddresses(host *kernel.Namespace, names []string) ([]netip.Addr, error) {
+	own, err := kernel.Addresses(host)
+	if err != nil {
+		return nil, err
 	}
 	var out []netip.Addr
 	for _, name := range names {
@@ -459,7 +469,7 @@ func (p *publisher) bound(names []string) ([]netip.Addr, bool) {
 		}
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out), len(out) > 0
+	return slices.Compact(out), nil
 }
 
 func protocolNumber(name string) byte {

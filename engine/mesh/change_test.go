@@ -1,7 +1,6 @@
 package mesh_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -105,7 +104,7 @@ type reserver struct {
 
 func (r *reserver) reserve(p model.PublishedPort, _ netip.AddrPort) (io.Closer, error) {
 	if p.HostPort == r.taken {
-		return nil, errors.New("somebody has it")
+		return nil, fmt.Errorf("somebody has it: %w", unix.EADDRINUSE)
 	}
 	r.held[p.HostPort]++
 	return closer(func() { r.held[p.HostPort]-- }), nil
@@ -120,7 +119,8 @@ func TestRefusedPort(t *testing.T) {
 	netnstest.Require(t)
 	ns, _ := netnstest.Sandbox(t)
 	r := &reserver{taken: 8001, held: map[uint16]int{}}
-	h, err := mesh.OpenHost(mesh.HostConfig{Namespace: ns, IPv6: true, Source: netip.MustParseAddr("192.0.2.1"), Reserve: r.reserve})
+	h, err := mesh.OpenHost(mesh.HostConfig{Namespace: ns, IPv6: true, Source: netip.MustParseAddr("192.0.2.1"), Reserve: r.reserve,
+		Holder: func(string, uint16) string { return "httpd (PID 7)" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestRefusedPort(t *testing.T) {
 		}
 	}
 	err = h.Set([]mesh.Listen{at(8000), at(8001), at(8002, "192.0.2.1")})
-	if err == nil || !strings.Contains(err.Error(), "8001/tcp: somebody has it") || h.Refused(at(8001).Port) == nil || h.Refused(at(8000).Port) != nil {
+	if err == nil || !strings.Contains(err.Error(), "8001/tcp: somebody has it: address already in use: it is held by httpd (PID 7)") || h.Refused(at(8001).Port) == nil || h.Refused(at(8000).Port) != nil {
 		t.Errorf("a port somebody has: %v", err)
 	}
 	has("8000", "8002")

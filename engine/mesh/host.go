@@ -46,6 +46,8 @@ type HostConfig struct {
 	// Reserve takes a port of the host, so that nobody else listens there, and
 	// carries to the address given what the rules can't redirect.
 	Reserve func(p model.PublishedPort, to netip.AddrPort) (io.Closer, error)
+	// Holder says who has a port that could not be reserved; empty: unknown.
+	Holder func(proto string, port uint16) string
 }
 
 // Host is the mesh in the host's own namespace. It is not safe for concurrent
@@ -200,9 +202,10 @@ func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
 		reserved, err := h.reserve(r.Listen)
 		if err != nil {
 			if r.why == nil {
-				errs = append(errs, err)
+				r.why = h.explain(p, err)
+				errs = append(errs, r.why)
 			}
-			h.refused[p] = refusal{r.Listen, err}
+			h.refused[p] = r
 			continue
 		}
 		delete(h.refused, p)
@@ -212,6 +215,14 @@ func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
 		}
 	}
 	return errors.Join(append(errs, h.write(before))...)
+}
+
+// explain adds who has a port.
+func (h *Host) explain(p Port, err error) error {
+	if holder := h.Holder(protocols()[p.Proto], p.Published); errors.Is(err, unix.EADDRINUSE) && holder != "" {
+		return fmt.Errorf("%w: it is held by %s", err, holder)
+	}
+	return err
 }
 
 func release(list []io.Closer) error {
