@@ -219,7 +219,10 @@ func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
 
 // explain adds who has a port.
 func (h *Host) explain(p Port, err error) error {
-	if holder := h.Holder(protocols()[p.Proto], p.Published); errors.Is(err, unix.EADDRINUSE) && holder != "" {
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return err
+	}
+	if holder := h.Holder(Proto(p.Proto), p.Published); holder != "" {
 		return fmt.Errorf("%w: it is held by %s", err, holder)
 	}
 	return err
@@ -363,9 +366,18 @@ func (h *Host) table(list []nft.Change) nft.Table {
 		// Containers are not hidden behind the host here: their answers find the way.
 		source.Rules = append(source.Rules, nft.When(out, nft.KeepSource(a)))
 	}
+	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw, Rules: []nft.Rule{
+		// The sandbox answers to clients at the loopback address by another one.
+		nft.When(nft.InFrom(uplinkOutside), nft.To(netip.MustParsePrefix("127.0.0.0/8")), nft.Drop()),
+		nft.When(nft.InFrom(uplinkOutside), nft.Accept()),
+		nft.When(nft.InFrom("lo"), nft.Accept()),
+	}}
+	for _, p := range outside { // the link's addresses are nobody else's
+		guard.Rules = append(guard.Rules, nft.When(nft.To(p), nft.Drop()), nft.When(nft.From(p), nft.Drop()))
+	}
 	toHost := []nft.Rule{nft.When(nft.ToThisHost(), nft.Jump(publish.Name))}
 	t.Chains = []nft.Chain{
-		publish,
+		guard, publish,
 		// Before other tables': a port is published once.
 		{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
 		{Name: "local", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
