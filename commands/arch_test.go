@@ -52,7 +52,7 @@ func layers() []layer {
 		{"engine/vip", with("engine/kernel", "engine/nft")},
 		{"engine/localnet", with("engine/ipam")},
 		{"engine/mesh", with("engine/kernel", "engine/link", "engine/nft")},
-		{"engine/overlay", with("engine/kernel", "engine/link", "engine/peer")},
+		{"engine/overlay", with("engine/kernel", "engine/link", "engine/nft", "engine/peer")},
 		{"engine/containerd", with()},
 		{"engine/runtime", with("engine/kernel", "engine/containerd")},
 		{"engine/lab", with("engine/kernel")},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"weft/engine/fault"
 	"weft/engine/kernel"
 	"weft/engine/link"
 	"weft/engine/model"
@@ -86,12 +87,15 @@ func setWayOut(path string, out *model.Endpoint) error {
 // publish makes the endpoint that is the way out, and no other, carry the
 // published ports. Those it carries already stay untouched.
 func (a allocator) publish(ctx context.Context, spec model.ContainerSpec, ep *model.Endpoint, out bool) error {
-	wanted := bindings(spec)
-	if a.e.bridges == nil || a.e.swarms(ep.NetworkID) || out == (len(ep.Ports) > 0) || (out && len(wanted) == 0) {
+	if a.e.bridges == nil || a.e.swarms(ep.NetworkID) || out == (len(ep.Ports) > 0) {
 		return nil
 	}
-	if !out {
-		wanted = nil
+	var wanted []model.PortBinding
+	if out {
+		var err error
+		if wanted, err = a.bindings(spec); err != nil || len(wanted) == 0 {
+			return err
+		}
 	}
 	ports, err := a.e.bridges.Publish(ctx, ep.NetworkID, ep.ID, wanted)
 	if err != nil {
@@ -103,15 +107,33 @@ func (a allocator) publish(ctx context.Context, spec model.ContainerSpec, ep *mo
 
 // bindings gives the ports to publish: those bound, and with PublishAll every
 // exposed one besides, anywhere.
-func bindings(spec model.ContainerSpec) []model.PortBinding {
-	out := slices.Clone(spec.Ports)
+func (a allocator) bindings(spec model.ContainerSpec) ([]model.PortBinding, error) {
+	var out []model.PortBinding
+	for _, b := range spec.Ports {
+		if len(b.Bind) == 0 {
+			out = append(out, b)
+			continue
+		}
+		addrs, err := ownAddresses(a.e.hostNS, b.Bind)
+		if err != nil {
+			return nil, err
+		}
+		if len(addrs) == 0 {
+			return nil, fault.Invalid("published port %d/%s: this host has none of the addresses and interfaces it is bound to (%s): "+
+				"place the service on hosts that have, with --constraint", b.HostPort, b.Proto, strings.Join(b.Bind, ", "))
+		}
+		for _, addr := range addrs {
+			b.HostIP = addr
+			out = append(out, b)
+		}
+	}
 	if !spec.PublishAll {
-		return out
+		return out, nil
 	}
 	for _, p := range spec.Expose {
 		if !slices.ContainsFunc(spec.Ports, func(b model.PortBinding) bool { return b.Port == p }) {
 			out = append(out, model.PortBinding{Port: p})
 		}
 	}
-	return out
+	return out, nil
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"weft/engine/fault"
 	"weft/engine/model"
 )
 
@@ -18,7 +19,14 @@ func (a allocator) setEgress(ctx context.Context, c *model.Container, wanted boo
 	case !wanted:
 		return a.dropEgress(ctx, c)
 	}
-	ep, err := a.gatewayEndpoint(ctx, model.Endpoint{
+	nw, err := a.e.local.EnsureGateway(ctx)
+	if err == nil {
+		err = a.apart(nw, c.Endpoints)
+	}
+	if err != nil {
+		return err
+	}
+	ep, err := a.gatewayEndpoint(ctx, nw, model.Endpoint{
 		ContainerID: c.ID, Name: gatewayEndpoint + c.ID[:12], IfName: c.FreeIfName(), Sandbox: c.Sandbox,
 	})
 	if err == nil {
@@ -27,12 +35,28 @@ func (a allocator) setEgress(ctx context.Context, c *model.Container, wanted boo
 	return err
 }
 
-// gatewayEndpoint plugs a sandbox into docker_gwbridge.
-func (a allocator) gatewayEndpoint(ctx context.Context, ep model.Endpoint) (model.Endpoint, error) {
-	nw, err := a.e.local.EnsureGateway(ctx)
-	if err != nil {
-		return ep, err
+// apart refuses a docker_gwbridge with addresses a container's networks have
+// too: one half of what it sends would go astray.
+func (a allocator) apart(gateway model.Network, endpoints []model.Endpoint) error {
+	for _, ep := range endpoints {
+		nw, ok := a.e.networks.known(ep.NetworkID)
+		if !ok {
+			nw, _ = a.e.local.Network(ep.NetworkID)
+		}
+		for _, other := range nw.Subnets {
+			for _, s := range gateway.Subnets {
+				if s.Prefix.Overlaps(other.Prefix) {
+					return fault.Conflict("subnet %s of %s on this node overlaps with %s of network %s: "+
+						"remove %s on this node and create it again with another --subnet", s.Prefix, gateway.Name, other.Prefix, nw.Name, gateway.Name)
+				}
+			}
+		}
 	}
+	return nil
+}
+
+// gatewayEndpoint plugs a sandbox into docker_gwbridge.
+func (a allocator) gatewayEndpoint(ctx context.Context, nw model.Network, ep model.Endpoint) (model.Endpoint, error) {
 	att, err := a.e.local.Allocate(nw, model.NetworkRequest{Network: nw.Name})
 	if err != nil {
 		return ep, err

@@ -181,7 +181,7 @@ func (e *Engine) openLocal(context.Context) error {
 	e.onUndo(host.Close)
 	e.hostNS, e.publisher.hostNS = host, host
 	if e.bridges != nil {
-		e.publisher.reserve = e.bridges.Reserve
+		e.publisher.reserve, e.publisher.holder = e.bridges.Reserve, e.bridges.Holder
 	}
 	e.background.Go(func() { e.publisher.run(e.life) })
 	e.local, err = localnet.Open(localnet.Config{

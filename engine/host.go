@@ -179,7 +179,11 @@ func (h *host) TaskStatus(_ context.Context, taskID string) (control.TaskStatus,
 	if !ok {
 		return control.TaskStatus{}, false
 	}
-	return control.TaskStatus{ContainerID: c.ID, Pid: c.Pid, ExitCode: c.ExitCode, Running: c.State == model.StateRunning}, true
+	s := control.TaskStatus{ContainerID: c.ID, Pid: c.Pid, ExitCode: c.ExitCode, Running: c.State == model.StateRunning}
+	for _, ep := range c.AllEndpoints() {
+		s.Ports = append(s.Ports, ep.Ports...)
+	}
+	return s, true
 }
 
 // KeepTasks removes the containers of tasks the swarm took away while this

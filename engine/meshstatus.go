@@ -42,13 +42,13 @@ func (p *publisher) mend() error {
 	}
 	p.log.Warn("published ports were not in the kernel as they should be", "found", what, "mended", err == nil)
 	p.failed = err
-	p.report(p.network, p.account(p.offers(), nil))
+	p.report(p.network, p.account(nil))
 	return err
 }
 
 // account gives how this node fares, with what of the kernel differs. p.mu is
 // held.
-func (p *publisher) account(offers []*offer, found []mesh.Drift) model.MeshReport {
+func (p *publisher) account(found []mesh.Drift) model.MeshReport {
 	r := model.MeshReport{DataPath: p.source, Mended: p.mended}
 	for _, d := range found {
 		problem := model.MeshProblem{Kind: model.ProblemDrift, What: d.What}
@@ -60,12 +60,9 @@ func (p *publisher) account(offers []*offer, found []mesh.Drift) model.MeshRepor
 	if p.failed != nil {
 		r.Problems = append(r.Problems, model.MeshProblem{Kind: model.ProblemFailed, What: p.failed.Error()})
 	}
-	for _, o := range offers {
-		if problem, ok := p.silent(o); ok {
-			r.Problems = append(r.Problems, problem)
-		} else {
-			r.Ports++
-		}
+	r.Ports = len(p.behind) - len(p.silences)
+	for _, problem := range p.silences {
+		r.Problems = append(r.Problems, problem)
 	}
 	return r
 }
@@ -107,7 +104,7 @@ func (p *publisher) status() (model.MeshStatus, error) {
 		return s, err
 	}
 	offers := p.offers()
-	own := p.account(offers, found)
+	own := p.account(found)
 	where := p.vteps(p.network)
 	for _, o := range offers {
 		s.Ports = append(s.Ports, p.describe(o, have[o.Port], own.Problems, where))

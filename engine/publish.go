@@ -30,6 +30,7 @@ type publisher struct {
 	now     func() time.Time
 	hostNS  *kernel.Namespace
 	reserve func(model.PublishedPort, netip.AddrPort) (io.Closer, error)
+	holder  func(proto string, port uint16) string     // who has a port of the host
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
 	heard   func(networkID string, draining []string)  // told of the leaving tasks that get nothing new
 	report  func(networkID string, r model.MeshReport) // told how the kernel has it
@@ -38,23 +39,38 @@ type publisher struct {
 
 	changed chan struct{} // has room for one
 
-	mu      sync.Mutex // guards the following
-	network string     // the records' one
-	records map[string]model.Record
-	tasks   map[netip.Addr]bool // the records' addresses as of the last write
-	whole   bool                // nothing is missing in records
-	adopted bool                // an earlier engine's rules serve until then
-	place   model.Endpoint
-	source  netip.Addr
-	sandbox *kernel.Namespace // nil: this host is in no ingress network
-	host    *mesh.Host
-	node    *mesh.Node
-	failed  error // of the last write
-	mended  int   // how often the kernel was put right
+	mu       sync.Mutex // guards the following
+	network  string     // the records' one
+	records  map[string]model.Record
+	behind   map[mesh.Port]map[string]bool // the records' endpoints by port
+	tasks    map[netip.Addr]int            // the records' addresses
+	draining map[string]bool               // endpoints on their way out
+	dirty    map[mesh.Port]bool            // to be written
+	gone     []netip.Addr                  // addresses some record had at the last write
+	silences map[mesh.Port]model.MeshProblem
+	written  bool // all but dirty, since open
+	whole    bool // nothing is missing in records
+	adopted  bool // an earlier engine's rules serve until then
+	place    model.Endpoint
+	source   netip.Addr
+	sandbox  *kernel.Namespace // nil: this host is in no ingress network
+	host     *mesh.Host
+	node     *mesh.Node
+	failed   error // of the last write
+	mended   int   // how often the kernel was put right
 }
 
 func newPublisher(log *slog.Logger, now func() time.Time) *publisher {
-	return &publisher{log: log, now: now, changed: make(chan struct{}, 1), records: map[string]model.Record{}}
+	p := &publisher{log: log, now: now, changed: make(chan struct{}, 1)}
+	p.empty()
+	return p
+}
+
+// empty forgets all records. p.mu is held.
+func (p *publisher) empty() {
+	p.records, p.behind, p.tasks = map[string]model.Record{}, map[mesh.Port]map[string]bool{}, map[netip.Addr]int{}
+	p.draining, p.dirty, p.gone, p.whole = map[string]bool{}, map[mesh.Port]bool{}, nil, false
+	p.silences = map[mesh.Port]model.MeshProblem{}
 }
 
 // open makes the ingress sandbox of ep the node's part in the mesh.
@@ -79,9 +95,9 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 			err = errors.Join(err, p.close())
 		}
 	}()
-	p.sandbox, p.place, p.source, p.adopted = sandbox, ep, source, adopted
+	p.sandbox, p.place, p.source, p.adopted, p.written = sandbox, ep, source, adopted, false
 	p.host, err = mesh.OpenHost(mesh.HostConfig{
-		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve,
+		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve, Holder: p.holder,
 	})
 	if err != nil {
 		return err
@@ -124,7 +140,7 @@ func (p *publisher) remove() error {
 	if p.host != nil {
 		err = p.host.Remove()
 	}
-	p.records, p.whole = map[string]model.Record{}, false
+	p.empty()
 	return errors.Join(err, p.close())
 }
 
@@ -141,16 +157,57 @@ func (p *publisher) apply(networkID string, changes []gossip.RecordChange, whole
 	defer p.mu.Unlock()
 	p.network = networkID
 	if whole {
-		p.records, p.whole = map[string]model.Record{}, true
+		for _, r := range p.records {
+			p.forget(r)
+		}
+		p.whole = true
 	}
 	for _, c := range changes {
-		if c.Delete {
-			delete(p.records, c.Record.EndpointID)
-		} else {
-			p.records[c.Record.EndpointID] = c.Record
+		if old, ok := p.records[c.Record.EndpointID]; ok {
+			p.forget(old)
+		}
+		if !c.Delete {
+			p.note(c.Record)
 		}
 	}
 	p.touch()
+}
+
+// note takes up a record; its ports are to be written. p.mu is held.
+func (p *publisher) note(r model.Record) {
+	p.records[r.EndpointID] = r
+	p.tasks[r.Addr]++
+	if r.Disabled {
+		p.draining[r.EndpointID] = true
+	}
+	for _, port := range r.Ingress {
+		key := portOf(port)
+		if p.behind[key] == nil {
+			p.behind[key] = map[string]bool{}
+		}
+		p.behind[key][r.EndpointID], p.dirty[key] = true, true
+	}
+}
+
+// forget drops a record; its ports are to be written. p.mu is held.
+func (p *publisher) forget(r model.Record) {
+	delete(p.records, r.EndpointID)
+	delete(p.draining, r.EndpointID)
+	p.gone = append(p.gone, r.Addr)
+	if p.tasks[r.Addr]--; p.tasks[r.Addr] == 0 {
+		delete(p.tasks, r.Addr)
+	}
+	for _, port := range r.Ingress {
+		key := portOf(port)
+		delete(p.behind[key], r.EndpointID)
+		if p.dirty[key] = true; len(p.behind[key]) == 0 {
+			delete(p.behind, key)
+		}
+	}
+}
+
+func portOf(p model.IngressPort) mesh.Port {
+	return mesh.Port{Proto: protocolNumber(p.Proto), Published: p.Published}
 }
 
 // touch has run write what has changed.
@@ -164,10 +221,14 @@ func (p *publisher) touch() {
 // checkTime is how often the kernel is compared with what was written.
 const checkTime = 30 * time.Second
 
+// retryTime is how often ports are tried again that programs of the host's had.
+const retryTime = 2 * time.Second
+
 // run brings the kernel up to date with the records until ctx ends.
 func (p *publisher) run(ctx context.Context) {
-	check := time.NewTicker(checkTime)
+	check, retry := time.NewTicker(checkTime), time.NewTicker(retryTime)
 	defer check.Stop()
+	defer retry.Stop()
 	for {
 		act := p.write
 		select {
@@ -176,6 +237,8 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.changed:
 		case <-check.C:
 			act = p.mend
+		case <-retry.C:
+			act = p.retry
 		}
 		if err := act(); err != nil {
 			p.log.ErrorContext(ctx, "published ports not served as they should be", "err", err)
@@ -183,44 +246,93 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
+// write costs by what has changed, however much is published.
 func (p *publisher) write() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.adopted && !p.whole {
 		return nil
 	}
-	offers := p.offers()
 	if p.sandbox != nil {
-		services, listens := p.wanted(offers)
-		p.failed = errors.Join(p.node.Set(services), p.host.Set(listens), p.node.Forget(p.departed()))
-		p.report(p.network, p.account(offers, nil))
+		p.failed = p.writeKernel()
+		p.report(p.network, p.account(nil))
 		if p.failed != nil {
 			return p.failed
 		}
 	}
-	p.heard(p.network, p.draining())
+	p.heard(p.network, slices.Sorted(maps.Keys(p.draining)))
 	return nil
 }
 
-// departed gives the addresses of tasks that have gone since the last call.
+// writeKernel writes the ports that have changed, or all. p.mu is held.
+func (p *publisher) writeKernel() error {
+	var offers []*offer
+	if p.written {
+		here := p.local(p.network)
+		for port := range p.dirty {
+			offers = append(offers, p.offer(port, here))
+		}
+	} else {
+		offers = p.offers()
+	}
+	services, listens, closed := p.wanted(offers)
+	setNode, setHost := p.node.Change, p.host.Change
+	if !p.written {
+		clear(p.silences)
+		setNode = p.node.Set
+		setHost = func(l []mesh.Listen, _ []mesh.Port) error { return p.host.Set(l) }
+	}
+	err := errors.Join(setNode(services), setHost(listens, closed), p.node.Forget(p.departed()))
+	for _, o := range offers {
+		p.listen(o)
+	}
+	if p.written = err == nil; p.written {
+		p.gone = nil
+		clear(p.dirty)
+	}
+	return err
+}
+
+// retry tries ports again that programs of the host's had.
+func (p *publisher) retry() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.host == nil || len(p.silences) == 0 {
+		return nil
+	}
+	err := p.host.Retry()
+	before := len(p.silences)
+	for port := range maps.Clone(p.silences) {
+		p.listen(p.offer(port, nil))
+	}
+	if len(p.silences) != before {
+		p.report(p.network, p.account(nil))
+	}
+	return err
+}
+
+// listen notes whether this host is silent at a port. p.mu is held.
+func (p *publisher) listen(o *offer) {
+	delete(p.silences, o.Port)
+	if problem, ok := p.silent(o); ok && len(o.tasks) > 0 {
+		p.silences[o.Port] = problem
+	}
+}
+
+// departed gives the addresses of tasks that have gone since the last write.
 // p.mu is held.
 func (p *publisher) departed() []netip.Addr {
-	now := make(map[netip.Addr]bool, len(p.records))
-	for _, r := range p.records {
-		now[r.Addr] = true
-	}
-	var gone []netip.Addr
-	for a := range p.tasks {
-		if now[a] {
+	var out []netip.Addr
+	for _, a := range p.gone {
+		if p.tasks[a] > 0 {
 			continue
 		}
-		gone = append(gone, a)
+		out = append(out, a)
 		if p.place.AddrV6.IsValid() {
-			gone = append(gone, derived(p.place.AddrV6, a))
+			out = append(out, derived(p.place.AddrV6, a))
 		}
 	}
-	p.tasks = now
-	return gone
+	return out
 }
 
 // offer is a published port as the records have it.
@@ -241,26 +353,42 @@ type offered struct {
 
 // offers gives the published ports in order. p.mu is held.
 func (p *publisher) offers() []*offer {
+	out := make([]*offer, 0, len(p.behind))
 	here := p.local(p.network)
-	ports := map[mesh.Port]*offer{}
-	for _, r := range p.sorted() {
-		b := p.backend(r)
-		for _, port := range r.Ingress {
-			key := mesh.Port{Proto: protocolNumber(port.Proto), Published: port.Published}
-			o := ports[key]
-			if o == nil {
-				o = &offer{Port: key, service: r.ServiceName, serviceID: r.ServiceID}
-				ports[key] = o
-			}
-			if r.Mesh != nil && !r.Disabled {
-				o.options = *r.Mesh
-			}
-			o.tasks = append(o.tasks, offered{Record: r, backend: b, target: port.Target, near: here[r.Addr]})
-		}
+	for port := range p.behind {
+		out = append(out, p.offer(port, here))
 	}
-	return slices.SortedFunc(maps.Values(ports), func(a, b *offer) int {
+	slices.SortFunc(out, func(a, b *offer) int {
 		return cmp.Or(cmp.Compare(a.Published, b.Published), cmp.Compare(a.Proto, b.Proto))
 	})
+	return out
+}
+
+// offer gives one published port; one without tasks is none. here are the
+// addresses of this node's endpoints. p.mu is held.
+func (p *publisher) offer(port mesh.Port, here map[netip.Addr]bool) *offer {
+	o := &offer{Port: port}
+	for id := range p.behind[port] {
+		r := p.records[id]
+		t := offered{Record: r, backend: p.backend(r), near: here[r.Addr]}
+		for _, i := range r.Ingress {
+			if portOf(i) == port {
+				t.target = i.Target
+			}
+		}
+		o.tasks = append(o.tasks, t)
+	}
+	// In an order that does not change with each other.
+	slices.SortFunc(o.tasks, func(a, b offered) int { return a.Addr.Compare(b.Addr) })
+	for i, t := range o.tasks {
+		if i == 0 {
+			o.service, o.serviceID = t.ServiceName, t.ServiceID
+		}
+		if t.Mesh != nil && !t.Disabled {
+			o.options = *t.Mesh
+		}
+	}
+	return o
 }
 
 // meshService gives what flows to the port get.
@@ -283,38 +411,18 @@ func (o *offer) meshService() mesh.Service {
 }
 
 // wanted gives what the offers come to: services, and where this host answers
-// for them.
-func (p *publisher) wanted(offers []*offer) ([]mesh.Service, []mesh.Listen) {
-	var services []mesh.Service
-	var listens []mesh.Listen
+// for them and where not.
+func (p *publisher) wanted(offers []*offer) (services []mesh.Service, listens []mesh.Listen, closed []mesh.Port) {
 	for _, o := range offers {
 		s := o.meshService()
-		if len(s.Backends) == 0 {
-			continue
-		}
 		services = append(services, s)
-		if addrs, here := p.bound(o.options.Bind); here {
+		if addrs, here := p.bound(o.options.Bind); here && len(s.Backends) > 0 {
 			listens = append(listens, mesh.Listen{Port: o.Port, Addrs: addrs})
+		} else {
+			closed = append(closed, o.Port)
 		}
 	}
-	return services, listens
-}
-
-// sorted gives the records in an order that does not change with each other.
-// p.mu is held.
-func (p *publisher) sorted() []model.Record {
-	return slices.SortedFunc(maps.Values(p.records), func(a, b model.Record) int { return a.Addr.Compare(b.Addr) })
-}
-
-// draining gives the endpoints on their way out. p.mu is held.
-func (p *publisher) draining() []string {
-	var out []string
-	for _, r := range p.sorted() {
-		if r.Disabled {
-			out = append(out, r.EndpointID)
-		}
-	}
-	return out
+	return services, listens, closed
 }
 
 func (p *publisher) backend(r model.Record) mesh.Backend {
@@ -338,10 +446,19 @@ func (p *publisher) bound(names []string) ([]netip.Addr, bool) {
 	if len(names) == 0 {
 		return nil, true
 	}
-	own, err := kernel.Addresses(p.hostNS)
+	out, err := ownAddresses(p.hostNS, names)
 	if err != nil {
 		p.log.Warn("addresses of this host not found", "err", err)
-		return nil, false
+	}
+	return out, len(out) > 0
+}
+
+// ownAddresses gives those addresses of a host that are named, by themselves or
+// by their interface.
+func ownAddresses(host *kernel.Namespace, names []string) ([]netip.Addr, error) {
+	own, err := kernel.Addresses(host)
+	if err != nil {
+		return nil, err
 	}
 	var out []netip.Addr
 	for _, name := range names {
@@ -353,7 +470,7 @@ func (p *publisher) bound(names []string) ([]netip.Addr, bool) {
 		}
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out), len(out) > 0
+	return slices.Compact(out), nil
 }
 
 func protocolNumber(name string) byte {

@@ -10,8 +10,11 @@ import (
 
 // A task that has no check of its health is taken for ready when it listens at
 // its published ports, or after listenTime: something else may accept for it.
+// Once it does at one of them the others have othersTime: a program need not
+// use all that are published for it.
 const (
 	listenTime = 30 * time.Second
+	othersTime = time.Second
 	listenPoll = 5 * time.Millisecond
 	// slowPoll is the pause for tasks that take longer than that.
 	slowPoll = 100 * time.Millisecond
@@ -22,14 +25,22 @@ const (
 func (e *Engine) announceListening(ep model.Endpoint) {
 	begun, pause := time.NewTimer(listenTime), listenPoll
 	defer begun.Stop()
-	for !e.listens(ep) {
+	for some := false; ; {
+		open, closed := e.listening(ep)
+		if closed == 0 {
+			break
+		}
+		if open > 0 && !some {
+			some = true
+			begun.Reset(othersTime)
+		}
 		t := time.NewTimer(pause)
 		select {
 		case <-e.life.Done():
 			t.Stop()
 			return
 		case <-begun.C:
-			e.cfg.Log.Info("task published that does not listen at its ports", "container_id", ep.ContainerID)
+			e.cfg.Log.Info("task published that does not listen at all its ports", "container_id", ep.ContainerID, "closed", closed)
 		case <-t.C:
 			pause = min(2*pause, slowPoll)
 			continue
@@ -41,16 +52,19 @@ func (e *Engine) announceListening(ep model.Endpoint) {
 	}
 }
 
-// listens reports whether there is nothing to wait for. A sandbox that is gone
-// has nothing to announce.
-func (e *Engine) listens(ep model.Endpoint) bool {
+// listening counts the ports a task listens at, and those it is waited for. A
+// sandbox that is gone has nothing to wait for.
+func (e *Engine) listening(ep model.Endpoint) (open, closed int) {
 	sandbox, err := kernel.Open(ep.Sandbox)
 	if err != nil {
-		return true
+		return 0, 0
 	}
 	defer func() { _ = sandbox.Close() }()
-	ok, err := mesh.Listening(sandbox, targets(ep))
-	return ok || err != nil
+	open, closed, err = mesh.Listening(sandbox, targets(ep))
+	if err != nil {
+		return 0, 0
+	}
+	return open, closed
 }
 
 func targets(ep model.Endpoint) []mesh.Target {

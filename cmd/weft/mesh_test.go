@@ -37,6 +37,12 @@ func newMeshBed(t *testing.T) *meshBed {
 	t.Helper()
 	l, nodes := testLab(t, 3)
 	swarm(t, nodes)
+	return joinBed(t, l, nodes)
+}
+
+// joinBed makes a bed of a swarm.
+func joinBed(t *testing.T, l *lab.Lab, nodes []node) *meshBed {
+	t.Helper()
 	b := &meshBed{T: t, lab: l, nodes: nodes}
 	s := &side{lab: l}
 	for _, n := range nodes {

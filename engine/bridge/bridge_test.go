@@ -256,7 +256,7 @@ func TestPublishedPorts(t *testing.T) {
 	b.reaches(other.ns, "tcp", host+":8080", "172.31.1.1")
 
 	if _, err := b.driver.Publish(t.Context(), nw.ID, two.ID, []model.PortBinding{tcp(80, 9090), tcp(80, 8080)}); err == nil ||
-		!strings.HasSuffix(err.Error(), "Bind for 0.0.0.0:8080 failed: port is already allocated") || !errors.Is(err, unix.EADDRINUSE) {
+		!strings.HasSuffix(err.Error(), "Bind for 0.0.0.0:8080 failed: port is already allocated: it is held by container c2") || !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	b.cut(b.neighbor.NS, "tcp", host+":9090")

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"weft/engine/fault"
 	"weft/engine/kernel"
@@ -132,6 +133,9 @@ func (n *network) publish(d *Driver, ep *endpoint, w model.PortBinding) error {
 		return nil
 	}
 	reserved, err := reserveAny(d.host, w, n.hostAddrs(w, ep))
+	if errors.Is(err, unix.EADDRINUSE) {
+		err = d.name(err, w)
+	}
 	if err != nil {
 		return fmt.Errorf("driver failed programming external connectivity on endpoint %s (%s): %w", ep.Name, ep.ID, err)
 	}

@@ -71,7 +71,8 @@ type ruleSet struct {
 // host's family.
 type redirection struct {
 	model.PublishedPort
-	to netip.AddrPort
+	to    netip.AddrPort
+	owner string // the endpoint's name
 }
 
 // writeRules writes the table from what the networks are now. changed is
@@ -140,7 +141,7 @@ func redirections(ep model.Endpoint, p model.PublishedPort) []redirection {
 	var out []redirection
 	for _, a := range addrs(ep) {
 		if routed || a.Addr().Is4() == p.HostIP.Is4() {
-			out = append(out, redirection{p, netip.AddrPortFrom(a.Addr(), p.Port.Port)})
+			out = append(out, redirection{p, netip.AddrPortFrom(a.Addr(), p.Port.Port), ep.Name})
 		}
 	}
 	return out

@@ -33,6 +33,7 @@ type TaskStatus struct {
 	Pid         int
 	ExitCode    int
 	Running     bool
+	Ports       []model.PublishedPort // of the host
 }
 
 // Host is the node the swarm's tasks run on. Its methods are called from

@@ -94,7 +94,7 @@ func (n *Node) CreateService(ctx context.Context, spec swarm.ServiceSpec) (swarm
 		if err != nil {
 			return err
 		}
-		out = swarm.ServiceCreateResponse{ID: r.Service.ID}
+		out = swarm.ServiceCreateResponse{ID: r.Service.ID, Warnings: orderWarnings(spec)}
 		return nil
 	})
 	return out, err
@@ -126,6 +126,9 @@ func (n *Node) UpdateService(ctx context.Context, idOrName string, version uint6
 		_, err = c.UpdateService(ctx, &api.UpdateServiceRequest{
 			ServiceID: current.ID, Spec: conv, ServiceVersion: &api.Version{Index: version}, Rollback: rollback,
 		})
+		if rollback == api.UpdateServiceRequest_NONE {
+			out.Warnings = orderWarnings(spec)
+		}
 		return err
 	})
 	return out, err

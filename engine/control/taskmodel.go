@@ -44,11 +44,11 @@ func taskModel(t *api.Task, node *api.NodeDescription) (model.Task, error) {
 		},
 	}}
 	out.Spec.Process.Mounts = mounts
-	out.Spec.Ports = hostPorts(t.Endpoint)
 	mesh, err := meshModel(t.ServiceAnnotations.Labels)
 	if err != nil {
 		return model.Task{}, err
 	}
+	out.Spec.Ports = hostPorts(t.Endpoint, mesh.Bind)
 	for _, na := range t.Networks {
 		a := attachmentModel(na)
 		a.VIP, a.Mesh = virtualIP(t.Endpoint, na.Network.ID), mesh
@@ -87,14 +87,14 @@ func ingressPorts(e *api.Endpoint) []model.IngressPort {
 }
 
 // hostPorts gives the ports the task's own host answers at.
-func hostPorts(e *api.Endpoint) []model.PortBinding {
+func hostPorts(e *api.Endpoint, bind []string) []model.PortBinding {
 	var out []model.PortBinding
 	for _, p := range publishedPorts(e) {
 		if p.PublishMode == api.PublishModeHost {
 			port := uint16(p.PublishedPort) //nolint:gosec // a port
 			out = append(out, model.PortBinding{
 				Port:     model.Port{Proto: protocol(p), Port: uint16(p.TargetPort)}, //nolint:gosec // a port
-				HostPort: port, HostPortEnd: port,
+				HostPort: port, HostPortEnd: port, Bind: bind,
 			})
 		}
 	}

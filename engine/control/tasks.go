@@ -10,7 +10,7 @@ import (
 )
 
 // Tasks lists with Docker's task filters. A task that waits because a network
-// has no address left says so in its status.
+// has no address left, or somebody has its port, says so in its status.
 func (n *Node) Tasks(ctx context.Context, f filters.Args) ([]swarm.Task, error) {
 	out := []swarm.Task{}
 	err := n.ask(ctx, func(ctx context.Context, c api.ControlClient) error {
@@ -22,7 +22,7 @@ func (n *Node) Tasks(ctx context.Context, f filters.Args) ([]swarm.Task, error) 
 		if err != nil {
 			return err
 		}
-		if err := explainWaiting(ctx, c, tasks); err != nil {
+		if err := explain(ctx, c, tasks); err != nil {
 			return err
 		}
 		for _, t := range tasks {
@@ -37,6 +37,14 @@ func (n *Node) Tasks(ctx context.Context, f filters.Args) ([]swarm.Task, error) 
 	return out, err
 }
 
+// explain tells in the status of tasks what they wait for.
+func explain(ctx context.Context, c api.ControlClient, tasks []*api.Task) error {
+	if err := explainWaiting(ctx, c, tasks); err != nil {
+		return err
+	}
+	return explainHostPorts(ctx, c, tasks)
+}
+
 // Task gives the task with this ID, name or prefix of an ID.
 func (n *Node) Task(ctx context.Context, id string) (swarm.Task, error) {
 	var out swarm.Task
@@ -45,7 +53,7 @@ func (n *Node) Task(ctx context.Context, id string) (swarm.Task, error) {
 		if err != nil {
 			return err
 		}
-		if err := explainWaiting(ctx, c, []*api.Task{t}); err != nil {
+		if err := explain(ctx, c, []*api.Task{t}); err != nil {
 			return err
 		}
 		out, err = convert.TaskFromGRPC(*t)

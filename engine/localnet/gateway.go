@@ -5,6 +5,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"weft/engine/fault"
 	"weft/engine/model"
 )
 
@@ -19,16 +20,26 @@ const otherDevice = "weft_gwbridge"
 // Docker's settings.
 func (r *Registry) EnsureGateway(ctx context.Context) (model.Network, error) {
 	if nw, ok := r.Find(GatewayBridge); ok {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return nw, r.ensure(ctx, nw)
+		return nw, r.ensureGateway(ctx, nw)
 	}
 	nw, err := r.Create(ctx, gateway(GatewayBridge))
-	if errdefs.IsConflict(err) {
-		// A Docker daemon on this host has a device of that name.
-		return r.Create(ctx, gateway(otherDevice))
+	if !errdefs.IsConflict(err) {
+		return nw, err
 	}
-	return nw, err
+	if nw, ok := r.Find(GatewayBridge); ok { // another container was faster
+		return nw, r.ensureGateway(ctx, nw)
+	}
+	// A Docker daemon on this host has a device of that name.
+	return r.Create(ctx, gateway(otherDevice))
+}
+
+func (r *Registry) ensureGateway(ctx context.Context, nw model.Network) error {
+	if nw.ConfigOnly || nw.Internal {
+		return fault.Conflict("network %s leads nowhere: containers on overlay networks have no way out: remove it, and create it without --internal and --config-only", nw.Name)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ensure(ctx, nw)
 }
 
 // gateway describes docker_gwbridge as Docker makes it.

@@ -71,7 +71,7 @@ func (h *Host) Drift() ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := tableDrift(h.rules, h.table(h.changes(nil)))
+	rules, err := tableDrift(h.rules, h.table(h.changes(nil, h.ports)))
 	return slices.Concat(out, wrong, rules), err
 }
 

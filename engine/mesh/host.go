@@ -46,6 +46,8 @@ type HostConfig struct {
 	// Reserve takes a port of the host, so that nobody else listens there, and
 	// carries to the address given what the rules can't redirect.
 	Reserve func(p model.PublishedPort, to netip.AddrPort) (io.Closer, error)
+	// Holder says who has a port that could not be reserved; empty: unknown.
+	Holder func(proto string, port uint16) string
 }
 
 // Host is the mesh in the host's own namespace. It is not safe for concurrent
@@ -55,7 +57,13 @@ type Host struct {
 	rules   *nft.Conn
 	written bool // the table, by this Host
 	ports   map[Port]*listening
-	refused map[Port]error
+	refused map[Port]refusal
+}
+
+// refusal is why the host does not answer where it should.
+type refusal struct {
+	Listen
+	why error
 }
 
 // listening is a port this host answers at.
@@ -71,7 +79,7 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{HostConfig: cfg, rules: rules, ports: map[Port]*listening{}, refused: map[Port]error{}}, nil
+	return &Host{HostConfig: cfg, rules: rules, ports: map[Port]*listening{}, refused: map[Port]refusal{}}, nil
 }
 
 // Connect links the host and its ingress sandbox. What is linked stays so.
@@ -130,40 +138,94 @@ func (h *Host) Remove() error {
 
 // Refused tells why the host does not answer at a port; nil: it does, or was
 // not asked to.
-func (h *Host) Refused(p Port) error { return h.refused[p] }
+func (h *Host) Refused(p Port) error { return h.refused[p].why }
 
-// Set makes the host answer at these ports. At one that a program of the
-// host's has it does not, and says so.
+// Set makes the host answer at exactly these ports.
 func (h *Host) Set(ports []Listen) error {
-	wanted := make(map[Port]Listen, len(ports))
+	wanted := make(map[Port]bool, len(ports))
 	for _, l := range ports {
-		wanted[l.Port] = l
+		wanted[l.Port] = true
 	}
+	var closed []Port
+	for p := range h.ports {
+		if !wanted[p] {
+			closed = append(closed, p)
+		}
+	}
+	for p := range h.refused {
+		if !wanted[p] {
+			closed = append(closed, p)
+		}
+	}
+	return h.Change(ports, closed)
+}
+
+// Change makes the host answer at ports and not at closed anymore. At one that
+// a program of the host's has it does not, and says so once.
+func (h *Host) Change(ports []Listen, closed []Port) error {
+	before := map[Port]*listening{}
 	var errs []error
-	before := maps.Clone(h.ports)
-	for p, l := range h.ports {
-		if w, ok := wanted[p]; !ok || !slices.Equal(w.Addrs, l.addrs) {
+	end := func(p Port) {
+		if l := h.ports[p]; l != nil {
+			before[p] = l
 			errs = append(errs, release(l.reserved))
 			delete(h.ports, p)
 		}
 	}
-	refused := map[Port]error{}
-	for p, w := range wanted {
-		if h.ports[p] != nil {
-			continue
-		}
-		reserved, err := h.reserve(w)
-		if err != nil {
-			refused[p] = err
-			if h.refused[p] == nil {
-				errs = append(errs, err)
-			}
-			continue
-		}
-		h.ports[p] = &listening{addrs: w.Addrs, reserved: reserved}
+	for _, p := range closed {
+		end(p)
+		delete(h.refused, p)
 	}
-	h.refused = refused
+	opened := map[Port]refusal{}
+	for _, l := range ports {
+		if have := h.ports[l.Port]; have != nil && slices.Equal(have.addrs, l.Addrs) {
+			continue
+		}
+		end(l.Port)
+		opened[l.Port] = refusal{l, h.refused[l.Port].why}
+	}
+	return errors.Join(append(errs, h.open(opened, before))...)
+}
+
+// Retry tries again where a program of the host's was in the way.
+func (h *Host) Retry() error {
+	if len(h.refused) == 0 {
+		return nil
+	}
+	return h.open(maps.Clone(h.refused), map[Port]*listening{})
+}
+
+// open takes ports and writes what has become of them and of those of before.
+func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
+	var errs []error
+	for p, r := range ports {
+		reserved, err := h.reserve(r.Listen)
+		if err != nil {
+			if r.why == nil {
+				r.why = h.explain(p, err)
+				errs = append(errs, r.why)
+			}
+			h.refused[p] = r
+			continue
+		}
+		delete(h.refused, p)
+		h.ports[p] = &listening{addrs: r.Addrs, reserved: reserved}
+		if _, was := before[p]; !was {
+			before[p] = nil
+		}
+	}
 	return errors.Join(append(errs, h.write(before))...)
+}
+
+// explain adds who has a port.
+func (h *Host) explain(p Port, err error) error {
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return err
+	}
+	if holder := h.Holder(Proto(p.Proto), p.Published); holder != "" {
+		return fmt.Errorf("%w: it is held by %s", err, holder)
+	}
+	return err
 }
 
 func release(list []io.Closer) error {
@@ -218,37 +280,35 @@ func boundSet(family nft.Type) nft.Set {
 	return nft.Set{Name: name, Key: []nft.Type{nft.Proto, nft.PortNumber, family}}
 }
 
-// write brings the table from the ports of before to those of now.
+// write brings the table up to date with those ports that were, as before has
+// them, or all.
 func (h *Host) write(before map[Port]*listening) error {
-	if !h.written {
-		before = nil
-	}
-	list := h.changes(before)
 	var err error
-	if h.written {
-		err = h.rules.Change(tableName, nil, list)
-	} else {
-		err = h.rules.Replace(h.table(list))
+	switch {
+	case !h.written:
+		err = h.rules.Replace(h.table(h.changes(nil, h.ports)))
+	case len(before) > 0:
+		now := make(map[Port]*listening, len(before))
+		for p := range before {
+			now[p] = h.ports[p]
+		}
+		err = h.rules.Change(tableName, nil, h.changes(before, now))
 	}
 	h.written = err == nil
 	return err
 }
 
 // changes leads from the ports of before to those of now.
-func (h *Host) changes(before map[Port]*listening) []nft.Change {
+func (h *Host) changes(before, now map[Port]*listening) []nft.Change {
 	changes := map[string]*nft.Change{}
 	for _, s := range []nft.Set{portsSet(), boundSet(nft.AddrV4), boundSet(nft.AddrV6)} {
 		changes[s.Name] = &nft.Change{Set: s}
 	}
 	for p, l := range before {
-		if h.ports[p] != l {
-			each(p, l, func(set, key string) { changes[set].Remove = append(changes[set].Remove, nft.Element{Key: key}) })
-		}
+		each(p, l, func(set, key string) { changes[set].Remove = append(changes[set].Remove, nft.Element{Key: key}) })
 	}
-	for p, l := range h.ports {
-		if before[p] != l {
-			each(p, l, func(set, key string) { changes[set].Add = append(changes[set].Add, nft.Element{Key: key}) })
-		}
+	for p, l := range now {
+		each(p, l, func(set, key string) { changes[set].Add = append(changes[set].Add, nft.Element{Key: key}) })
 	}
 	var list []nft.Change
 	for _, name := range slices.Sorted(maps.Keys(changes)) {
@@ -257,8 +317,11 @@ func (h *Host) changes(before map[Port]*listening) []nft.Change {
 	return list
 }
 
-// each gives the elements of a port and the sets they are in.
+// each gives the elements of a port, if there is one, and the sets they are in.
 func each(p Port, l *listening, add func(set, key string)) {
+	if l == nil {
+		return
+	}
 	if len(l.addrs) == 0 {
 		add(portsSet().Name, p.key())
 	}
@@ -303,9 +366,18 @@ func (h *Host) table(list []nft.Change) nft.Table {
 		// Containers are not hidden behind the host here: their answers find the way.
 		source.Rules = append(source.Rules, nft.When(out, nft.KeepSource(a)))
 	}
+	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw, Rules: []nft.Rule{
+		// The sandbox answers to clients at the loopback address by another one.
+		nft.When(nft.InFrom(uplinkOutside), nft.To(netip.MustParsePrefix("127.0.0.0/8")), nft.Drop()),
+		nft.When(nft.InFrom(uplinkOutside), nft.Accept()),
+		nft.When(nft.InFrom("lo"), nft.Accept()),
+	}}
+	for _, p := range outside { // the link's addresses are nobody else's
+		guard.Rules = append(guard.Rules, nft.When(nft.To(p), nft.Drop()), nft.When(nft.From(p), nft.Drop()))
+	}
 	toHost := []nft.Rule{nft.When(nft.ToThisHost(), nft.Jump(publish.Name))}
 	t.Chains = []nft.Chain{
-		publish,
+		guard, publish,
 		// Before other tables': a port is published once.
 		{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
 		{Name: "local", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT - 1, Rules: toHost},

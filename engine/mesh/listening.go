@@ -15,10 +15,10 @@ import (
 // listenState is TCP_LISTEN (include/net/tcp_states.h) in /proc/net/tcp.
 const listenState = "0A"
 
-// Listening reports whether a task accepts connections at all the ports of its
-// own that are published over TCP.
-func Listening(sandbox *kernel.Namespace, ports []Target) (bool, error) {
-	open := map[uint16]bool{}
+// Listening counts the ports of its own, of those published over TCP, that a
+// task accepts connections at, and those it does not.
+func Listening(sandbox *kernel.Namespace, ports []Target) (open, closed int, err error) {
+	found := map[uint16]bool{}
 	for _, table := range []string{"tcp", "tcp6"} {
 		err := kernel.Do(sandbox, func() error {
 			f, err := os.Open("/proc/thread-self/net/" + table) //nolint:gosec // one of two names
@@ -29,18 +29,22 @@ func Listening(sandbox *kernel.Namespace, ports []Target) (bool, error) {
 				return err
 			}
 			defer func() { _ = f.Close() }()
-			return listeners(bufio.NewScanner(f), open)
+			return listeners(bufio.NewScanner(f), found)
 		})
 		if err != nil {
-			return false, fmt.Errorf("sockets in %s: %w", sandbox.Path(), err)
+			return 0, 0, fmt.Errorf("sockets in %s: %w", sandbox.Path(), err)
 		}
 	}
 	for _, p := range ports {
-		if p.Proto == unix.IPPROTO_TCP && !open[p.To] {
-			return false, nil
+		switch {
+		case p.Proto != unix.IPPROTO_TCP:
+		case found[p.To]:
+			open++
+		default:
+			closed++
 		}
 	}
-	return true, nil
+	return open, closed, nil
 }
 
 // listeners reads the ports of a table of sockets (proc_net_tcp(5)).

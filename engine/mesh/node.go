@@ -2,7 +2,7 @@ package mesh
 
 import (
 	"fmt"
-	"maps"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -51,11 +51,14 @@ type Node struct {
 	network Place
 	uplink  string
 
-	// What the table has; the following count once it was written by this Node.
-	written  bool
-	chains   map[string]bool
-	services map[Port]Service
-	foreign  map[netip.Addr]int // by how many ports
+	services  map[Port]Service // as they should be
+	datagrams users
+	gone      []netip.Addr // whose datagrams are still to be forgotten
+
+	// The table has services; the following count once this Node has written it.
+	written bool
+	chains  map[string]bool
+	foreign map[netip.Addr]int // by how many ports
 }
 
 // Place is where a sandbox is on the ingress network.
@@ -75,7 +78,10 @@ func OpenNode(sandbox *kernel.Namespace, network Place) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Node{sandbox: sandbox, rules: rules, network: network, uplink: uplinkInside}, nil
+	return &Node{
+		sandbox: sandbox, rules: rules, network: network, uplink: uplinkInside,
+		services: map[Port]Service{}, datagrams: users{},
+	}, nil
 }
 
 // nodeSysctls let clients' addresses pass, which lead elsewhere than to where
@@ -115,39 +121,58 @@ func foreignSet() nft.Set { return nft.Set{Name: "foreign", Key: []nft.Type{nft.
 // masqueraded is the mark of flows whose source the node hides.
 const masqueraded = 1
 
-// Set makes exactly these services reachable, in one transaction, and forgets
-// the flows of datagrams to tasks that are not behind their port any more.
-// Others go on with the task they have.
+// Set makes exactly these services reachable.
 func (n *Node) Set(services []Service) error {
-	next := make(map[Port]Service, len(services))
+	list := slices.Clone(services)
+	wanted := make(map[Port]bool, len(services))
 	for _, s := range services {
-		if len(s.Backends) > 0 {
-			next[s.Port] = s
+		wanted[s.Port] = true
+	}
+	for port := range n.services {
+		if !wanted[port] {
+			list = append(list, Service{Port: port})
 		}
 	}
-	before := n.services
-	if !n.written {
-		before = nil
+	return n.Change(list)
+}
+
+// Change puts services in the place of those their ports have, in one
+// transaction, and costs by what changes, however many there are. One without
+// backends is none. The flows of datagrams to tasks that are not behind any
+// port anymore are forgotten; others go on with the task they have.
+func (n *Node) Change(services []Service) error {
+	whole := !n.written
+	if whole {
 		n.chains, n.foreign = map[string]bool{}, map[netip.Addr]int{}
 	}
 	d := newDifference(n.chains, n.foreign)
-	for port, old := range before {
-		if now := next[port]; !same(old, now) {
-			now.Port = port
+	for _, now := range services {
+		old := n.services[now.Port]
+		if old.Port = now.Port; same(old, now) {
+			continue
+		}
+		n.gone = append(n.gone, n.datagrams.replace(old, now)...)
+		if len(now.Backends) > 0 {
+			n.services[now.Port] = now
+		} else {
+			delete(n.services, now.Port)
+		}
+		if !whole {
 			d.replace(old, now)
 		}
 	}
-	for port, now := range next {
-		if _, ok := before[port]; !ok {
-			d.replace(Service{Port: port}, now)
+	if whole {
+		for _, s := range n.services {
+			d.replace(Service{Port: s.Port}, s)
 		}
 	}
-	if err := n.write(d); err != nil {
-		n.written = false // what is there now nobody knows
+	n.written = false // until it is: what is there after a failure nobody knows
+	if err := n.write(d, whole); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
-	gone := departed(n.services, next)
-	n.written, n.services = true, next
+	n.written = true
+	gone := slices.DeleteFunc(n.gone, func(a netip.Addr) bool { return n.datagrams[a] > 0 })
+	n.gone = nil
 	return kernel.ForgetDatagrams(n.sandbox, gone...)
 }
 
@@ -159,9 +184,9 @@ func same(a, b Service) bool {
 	return a.Algorithm == b.Algorithm && a.Masquerade == b.Masquerade && a.Idle == b.Idle && slices.Equal(a.Backends, b.Backends)
 }
 
-func (n *Node) write(d *difference) error {
+func (n *Node) write(d *difference, whole bool) error {
 	switch {
-	case !n.written:
+	case whole:
 		return n.rules.Replace(n.table(d))
 	case d.empty():
 		return nil
@@ -207,24 +232,34 @@ func (n *Node) table(d *difference) nft.Table {
 	return t
 }
 
-// departed gives the addresses that are behind no port for datagrams any more.
-func departed(before, after map[Port]Service) []netip.Addr {
-	gone := map[netip.Addr]bool{}
-	for port, s := range before {
-		if port.Proto == unix.IPPROTO_UDP {
-			for _, b := range s.Backends {
-				gone[b.Addr], gone[b.AddrV6] = true, true
+// users counts the ports for datagrams that addresses are behind.
+type users map[netip.Addr]int
+
+// replace puts one service in the place of another and gives the addresses
+// that are behind one port less.
+func (u users) replace(old, now Service) (less []netip.Addr) {
+	if old.Proto != unix.IPPROTO_UDP {
+		return nil
+	}
+	for a := range both(now) {
+		u[a]++
+	}
+	for a := range both(old) {
+		if u[a]--; u[a] == 0 {
+			delete(u, a)
+			less = append(less, a)
+		}
+	}
+	return less
+}
+
+// both gives the backends' addresses of both families.
+func both(s Service) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for _, b := range s.Backends {
+			if !yield(b.Addr) || (b.AddrV6.IsValid() && !yield(b.AddrV6)) {
+				return
 			}
 		}
 	}
-	for port, s := range after {
-		if port.Proto == unix.IPPROTO_UDP {
-			for _, b := range s.Backends {
-				delete(gone, b.Addr)
-				delete(gone, b.AddrV6)
-			}
-		}
-	}
-	delete(gone, netip.Addr{})
-	return slices.SortedFunc(maps.Keys(gone), netip.Addr.Compare)
 }

@@ -286,7 +286,16 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 	err := rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports}, Chains: []nft.Chain{
 		{Name: zones, Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw},
 		{Name: "flows", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
-			nft.When(published, nft.New(), nft.MarkFlowBySender()),
+			nft.When(published, nft.New(), nft.MarkFlowBySender(), nft.Accept()),
+			// Nothing else of the task's is for others of the ingress network,
+			// and it is no way to the task's other networks.
+			nft.When(from, nft.New(), nft.Protocol(unix.IPPROTO_ICMP), nft.Accept()),
+			nft.When(from, nft.New(), nft.Protocol(unix.IPPROTO_ICMPV6), nft.Accept()),
+			nft.When(from, nft.New(), nft.Drop()),
+		}},
+		{Name: "forward", Kind: nft.Filter, Hook: nft.Forward, Priority: nft.PriorityFilter, Rules: []nft.Rule{
+			nft.When(from, nft.Drop()),
+			nft.When(nft.OutBy(t.Interface), nft.Drop()),
 		}},
 		target,
 		// After routing, which is for answers to heed and not for these.

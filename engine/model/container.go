@@ -160,6 +160,9 @@ type Port struct {
 type PortBinding struct {
 	Port
 	HostIP netip.Addr // zero: the network's default
+	// Bind are addresses and interfaces of hosts, of which it is open at those
+	// its host has; none: HostIP.
+	Bind []string `json:",omitempty"`
 	// The first free one of HostPort to HostPortEnd; 0 and 0: any.
 	HostPort, HostPortEnd uint16
 }

@@ -2,6 +2,7 @@ package netnstest
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -18,7 +19,10 @@ import (
 type Path struct {
 	Name     string
 	From, To *kernel.Namespace
-	Addr     netip.Addr // where To listens
+	Addr     netip.Addr // where To listens; zero: at all its addresses
+	Port     uint16     // where To listens; 0: one that is free
+	// Dial is where From connects to; zero: to where To listens.
+	Dial netip.AddrPort
 }
 
 // Rounds is how often Compare measures every path, in turn.
@@ -97,12 +101,7 @@ func Connections(tb testing.TB, p Path) float64 {
 	tb.Helper()
 	var n int
 	var took time.Duration
-	serve(tb, p, func(fd int) {
-		var b [1]byte
-		if _, err := unix.Read(fd, b[:]); err == nil {
-			_, _ = unix.Write(fd, b[:])
-		}
-	}, func(to unix.Sockaddr) error {
+	serve(tb, p, func(fd int) { _ = answer(fd) }, func(to unix.Sockaddr) error {
 		begin := time.Now()
 		for took = 0; took < measureTime; took = time.Since(begin) {
 			if err := converse(to); err != nil {
@@ -115,21 +114,74 @@ func Connections(tb testing.TB, p Path) float64 {
 	return float64(n) / took.Seconds()
 }
 
-// converse is the client's side of one short connection. It ends it by a
-// reset: TIME_WAIT would use the ports up.
+// Exchanges gives how many times a second a byte goes each way over one
+// connection that is kept.
+func Exchanges(tb testing.TB, p Path) float64 {
+	tb.Helper()
+	var n int
+	var took time.Duration
+	serve(tb, p, func(fd int) {
+		for answer(fd) == nil {
+		}
+	}, func(to unix.Sockaddr) error {
+		fd, err := connect(to)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd) //nolint:errcheck // the descriptor is gone either way
+		begin := time.Now()
+		for took = 0; took < measureTime; took = time.Since(begin) {
+			if err := exchange(fd); err != nil {
+				return err
+			}
+			n++
+		}
+		return abort(fd)
+	})
+	return float64(n) / took.Seconds()
+}
+
+// converse is the client's side of one short connection.
 func converse(to unix.Sockaddr) error {
 	fd, err := connect(to)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd) //nolint:errcheck // the descriptor is gone either way
+	if err := exchange(fd); err != nil {
+		return err
+	}
+	return abort(fd)
+}
+
+// exchange sends a byte and awaits one.
+func exchange(fd int) error {
 	b := [1]byte{1}
-	if _, err = unix.Write(fd, b[:]); err != nil {
+	if _, err := unix.Write(fd, b[:]); err != nil {
 		return err
 	}
-	if _, err = unix.Read(fd, b[:]); err != nil {
-		return err
+	n, err := unix.Read(fd, b[:])
+	if n == 0 && err == nil {
+		return io.ErrUnexpectedEOF
 	}
+	return err
+}
+
+// answer is the server's side of exchange.
+func answer(fd int) error {
+	var b [1]byte
+	n, err := unix.Read(fd, b[:])
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err == nil {
+		_, err = unix.Write(fd, b[:])
+	}
+	return err
+}
+
+// abort has the connection end by a reset: TIME_WAIT would use the ports up.
+func abort(fd int) error {
 	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
@@ -142,18 +194,13 @@ func serve(tb testing.TB, p Path, handle func(fd int), client func(unix.Sockaddr
 			tb.Fatalf("%s: %v", p.Name, err)
 		}
 	}
-	var listener int
-	check(kernel.Do(p.To, func() (err error) {
-		if listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			return err
-		}
-		if err := unix.Bind(listener, &unix.SockaddrInet4{Addr: p.Addr.As4()}); err != nil {
-			return err
-		}
-		return unix.Listen(listener, 128)
-	}))
+	listener, err := Listen(p)
+	check(err)
 	bound, err := unix.Getsockname(listener)
 	check(err)
+	if p.Dial.IsValid() {
+		bound = &unix.SockaddrInet4{Addr: p.Dial.Addr().As4(), Port: int(p.Dial.Port())}
+	}
 	var stopping atomic.Bool
 	stopped := make(chan struct{})
 	go func() {
@@ -173,6 +220,27 @@ func serve(tb testing.TB, p Path, handle func(fd int), client func(unix.Sockaddr
 	<-stopped
 	_ = unix.Close(listener)
 	check(err)
+}
+
+// Listen opens a path's listening socket.
+func Listen(p Path) (listener int, err error) {
+	at := &unix.SockaddrInet4{Port: int(p.Port)}
+	if p.Addr.IsValid() {
+		at.Addr = p.Addr.As4()
+	}
+	err = kernel.Do(p.To, func() (err error) {
+		if listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+		if err := unix.Bind(listener, at); err != nil {
+			return err
+		}
+		return unix.Listen(listener, 128)
+	})
+	return listener, err
 }
 
 func connect(to unix.Sockaddr) (int, error) {
@@ -216,5 +284,5 @@ func ByHand(tb testing.TB, hosts [2]VTEP) Path {
 		Exec(tb, ns, "ip", "addr", "add", fmt.Sprintf("10.77.0.%d/24", i+1), "dev", "eth0")
 		Exec(tb, ns, "ip", "link", "set", "eth0", "up")
 	}
-	return Path{"hand-made", ends[0], ends[1], netip.AddrFrom4([4]byte{10, 77, 0, 2})}
+	return Path{Name: "hand-made", From: ends[0], To: ends[1], Addr: netip.AddrFrom4([4]byte{10, 77, 0, 2})}
 }

@@ -51,6 +51,11 @@ func ToAddr(a netip.Addr) Rule { return To(netip.PrefixFrom(a, a.BitLen())) }
 
 // within matches the address at one of two offsets, by family.
 func within(p netip.Prefix, v4, v6 uint32) Rule {
+	return When(Family(p.Addr()), from(p, v4, v6))
+}
+
+// from does the same where the family is known.
+func from(p netip.Prefix, v4, v6 uint32) Rule {
 	p = p.Masked()
 	offset := v4
 	if p.Addr().Is6() {
@@ -62,11 +67,11 @@ func within(p netip.Prefix, v4, v6 uint32) Rule {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
 	size := uint32(len(addr)) //nolint:gosec // 4 or 16
-	return When(Family(p.Addr()), of(
+	return of(
 		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
 		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: size, Mask: mask, Xor: make([]byte, len(addr))},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: addr},
-	))
+	)
 }
 
 // Family matches packets of an address's family.

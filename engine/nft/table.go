@@ -56,8 +56,9 @@ const (
 	Forward     Hook = unix.NF_INET_FORWARD
 	Output      Hook = unix.NF_INET_LOCAL_OUT
 	Postrouting Hook = unix.NF_INET_POST_ROUTING
-	// Egress is the hook of tables with a Device: what leaves by it.
-	Egress Hook = unix.NF_NETDEV_EGRESS
+	// The hooks of tables with a Device: what comes by it and what leaves.
+	Ingress Hook = unix.NF_NETDEV_INGRESS
+	Egress  Hook = unix.NF_NETDEV_EGRESS
 )
 
 // Priorities order the base chains of one hook, the lowest first

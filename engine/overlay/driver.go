@@ -13,6 +13,7 @@ import (
 	"weft/engine/kernel"
 	"weft/engine/link"
 	"weft/engine/model"
+	"weft/engine/nft"
 	"weft/engine/peer"
 )
 
@@ -52,6 +53,7 @@ type network struct {
 	spec      model.Network
 	mtu       int
 	ns        *kernel.Namespace // nil unless up
+	rules     *nft.Conn         // to its tables; nil until there is one
 	segments  []*segment
 	endpoints map[string]model.Endpoint
 }
@@ -180,7 +182,7 @@ func (d *Driver) Close() error {
 	for _, id := range d.Networks() {
 		n := d.lock(id)
 		if n.ns != nil {
-			errs = append(errs, n.ns.Close())
+			errs = append(errs, n.closeTables(), n.ns.Close())
 		}
 		d.drop(n)
 		d.unlock(id, n)

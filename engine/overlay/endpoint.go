@@ -38,7 +38,11 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 		return ep, err
 	}
 	full.IfName = ifName
-	if err := n.program(s, s.table.SetLocal(full.Addr.Addr(), true)); err != nil {
+	err = n.guard(full)
+	if err == nil {
+		err = n.program(s, s.table.SetLocal(full.Addr.Addr(), true))
+	}
+	if err != nil {
 		if made {
 			err = errors.Join(err, link.Remove(n.ns, vethName(full.ID)))
 		}
@@ -160,12 +164,12 @@ func (d *Driver) Leave(_ context.Context, networkID, endpointID string) error {
 }
 
 func (n *network) unplug(endpointID string) error {
-	if err := link.Remove(n.ns, vethName(endpointID)); err != nil {
-		return err
-	}
 	ep, ok := n.endpoints[endpointID]
 	if !ok {
-		return nil
+		return link.Remove(n.ns, vethName(endpointID))
+	}
+	if err := n.unguard(ep); err != nil {
+		return err
 	}
 	delete(n.endpoints, endpointID)
 	if s := n.segment(ep.Addr.Addr()); s != nil {

@@ -109,6 +109,9 @@ func (d *Driver) Remove(_ context.Context, networkID string) error {
 
 // takeDown removes the locked network, known or left by an earlier driver.
 func (d *Driver) takeDown(networkID string, n *network) error {
+	if err := n.closeTables(); err != nil {
+		return err
+	}
 	if err := removeNamespace(d.path(networkID), n.ns); err != nil {
 		return err
 	}

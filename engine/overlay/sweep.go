@@ -93,7 +93,7 @@ func (d *Driver) sweepVeths(ns *kernel.Namespace, keep map[string]bool) error {
 	for _, l := range list {
 		if l.Kind == "veth" && strings.HasPrefix(l.Name, vethPrefix) && !keep[l.Name] {
 			d.log.Info("left-over endpoint removed", "path", ns.Path(), "device", l.Name)
-			errs = append(errs, link.Remove(ns, l.Name))
+			errs = append(errs, link.Remove(ns, l.Name), deleteGuard(ns, l.Name))
 		}
 	}
 	return errors.Join(errs...)

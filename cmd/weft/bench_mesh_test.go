@@ -1,0 +1,151 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/engine/kernel"
+	"weft/engine/netnstest"
+)
+
+// BenchmarkMesh compares ways from one host to a task on another: its published
+// port, with the client's address kept and hidden, its address on an overlay,
+// the virtual IP there, and a proxy in user space.
+func BenchmarkMesh(b *testing.B) {
+	l, nodes := testLab(b, 2)
+	swarm(b, nodes)
+	s := &side{name: "weft", lab: l, node: [2]node(nodes)}
+	one := nodes[0]
+	one.weft(b, "network", "create", "-d", "overlay", "--attachable", "--subnet", "10.20.0.0/16", "ov")
+	client, _ := s.endpoint(b, one)
+	host := s.hostNet(b, one)
+	served := func(name string, published uint16, flags ...string) (to *kernel.Namespace, addr netip.Addr) {
+		b.Helper()
+		one.weft(b, append(append([]string{"service", "create", "-q", "--detach", "--name", name, "--network", "ov", "--constraint", "node.hostname==host2",
+			"--publish", fmt.Sprintf("%d:%d", published, meshTarget)}, flags...), "weft/probe", "sleep", "100000")...)
+		awaitReplicas(b, one, name, "1/1")
+		return s.task(b, nodes[1], name)
+	}
+	kept, addr := served("kept", 8080)
+	hidden, _ := served("hidden", 8081, "--label", "weft.mesh.source=masquerade")
+	vip := one.weft(b, "service", "inspect", "--format", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}", "kept")
+	var virtual netip.Addr
+	for _, v := range strings.Fields(vip) {
+		if p := netip.MustParsePrefix(v); p.Addr().As4()[1] == 20 {
+			virtual = p.Addr()
+		}
+	}
+	at := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+	paths := []netnstest.Path{
+		{Name: "mesh", From: host, To: kept, Port: meshTarget, Dial: at(one.Addr.Addr(), 8080)},
+		{Name: "direct", From: client, To: kept, Port: meshTarget, Dial: at(addr, meshTarget)},
+		{Name: "proxy", From: host, To: kept, Port: meshTarget, Dial: proxy(b, host, client, at(addr, meshTarget))},
+		{Name: "masquerade", From: host, To: hidden, Port: meshTarget, Dial: at(one.Addr.Addr(), 8081)},
+		{Name: "vip", From: client, To: kept, Port: meshTarget, Dial: at(virtual, meshTarget)},
+	}
+	for _, p := range paths {
+		awaitPath(b, p)
+	}
+	for _, tt := range []struct {
+		name, unit string
+		measure    func(testing.TB, netnstest.Path) float64
+	}{
+		{"connections", "conn/s", netnstest.Connections},
+		{"keep-alive", "exchanges/s", netnstest.Exchanges},
+		{"throughput", "Gbit/s", netnstest.Throughput},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			for b.Loop() {
+				r := netnstest.Compare(b, paths, tt.measure)
+				b.ReportMetric(netnstest.Median(r[0]), tt.unit)
+				b.ReportMetric(netnstest.Ratio(r[0], r[1]), "of-direct")
+				b.ReportMetric(netnstest.Ratio(r[0], r[2]), "of-proxy")
+				b.ReportMetric(netnstest.Ratio(r[0], r[3]), "of-masquerade")
+				b.ReportMetric(netnstest.Ratio(r[4], r[1]), "vip-of-direct")
+			}
+		})
+	}
+}
+
+// meshTarget is the port the benchmark serves in the tasks.
+const meshTarget = 99
+
+// task opens the namespace of a service's task on a node and gives its address
+// on ov.
+func (s *side) task(tb testing.TB, n node, service string) (*kernel.Namespace, netip.Addr) {
+	tb.Helper()
+	id := n.weft(tb, "ps", "-q", "--filter", "name="+service+".")
+	out := n.weft(tb, "inspect", "--format", "{{.State.Pid}} {{.NetworkSettings.Networks.ov.IPAddress}}", id)
+	inner, text, _ := strings.Cut(out, " ")
+	addr, err := netip.ParseAddr(text)
+	must(tb, err)
+	return openNet(tb, fmt.Sprintf("/proc/%s/root/proc/%s/ns/net", s.pid(tb, n), inner)), addr
+}
+
+// awaitPath waits until a path leads where it should: a task is published once
+// it listens.
+func awaitPath(tb testing.TB, p netnstest.Path) {
+	tb.Helper()
+	fd, err := netnstest.Listen(p)
+	must(tb, err)
+	defer func() { must(tb, unix.Close(fd)) }()
+	await(tb, 30*time.Second, func() (bool, string) {
+		err := kernel.Do(p.From, func() error {
+			c, err := net.DialTimeout("tcp", p.Dial.String(), time.Second)
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		})
+		return err == nil, fmt.Sprintf("%s: no way to %v: %v", p.Name, p.Dial, err)
+	})
+}
+
+// proxy is what a proxy in user space is at its best: one copy each way, and
+// its own place on the overlay. It listens on a host and connects from a
+// container.
+func proxy(tb testing.TB, host, container *kernel.Namespace, to netip.AddrPort) netip.AddrPort {
+	tb.Helper()
+	var l net.Listener
+	must(tb, kernel.Do(host, func() (err error) {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+		return err
+	}))
+	tb.Cleanup(func() { _ = l.Close() })
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go relay(c, container, to)
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+func relay(c net.Conn, from *kernel.Namespace, to netip.AddrPort) {
+	defer func() { _ = c.Close() }()
+	var s net.Conn
+	err := kernel.Do(from, func() (err error) {
+		s, err = new(net.Dialer).DialContext(context.Background(), "tcp", to.String())
+		return err
+	})
+	if err != nil {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(c, s)
+		_ = c.Close()
+	}()
+	_, _ = io.Copy(s, c)
+	_ = s.Close()
+}

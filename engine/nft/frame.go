@@ -1,0 +1,69 @@
+package nft
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"weft/engine/model"
+)
+
+// NotSentBy matches frames that come from another MAC address. Like all matches
+// of this file it is for tables with a Device.
+func NotSentBy(m model.MAC) Rule {
+	return of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: uint32(len(m))},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: m[:]},
+	)
+}
+
+// Carrying matches frames of a protocol (unix.ETH_P_IP and its like).
+func Carrying(etherType uint16) Rule {
+	return of(
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: regAddr},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: binary.BigEndian.AppendUint16(nil, etherType)},
+	)
+}
+
+// PacketFrom matches frames with an IP packet whose source is within p.
+func PacketFrom(p netip.Prefix) Rule {
+	kind := uint16(unix.ETH_P_IP)
+	if p.Addr().Is6() {
+		kind = unix.ETH_P_IPV6
+	}
+	return When(Carrying(kind), from(p, srcV4, srcV6))
+}
+
+// Where ARP has its sender's addresses, for Ethernet and IPv4 (RFC 826), and
+// neighbor discovery its type and target (RFC 4861), after an IPv6 header.
+const (
+	arpSenderMAC  = 8
+	arpSenderAddr = 14
+	icmpV6Type    = 40
+	icmpV6Target  = 48
+	advertisement = 136
+)
+
+// ARPFrom matches ARP whose sender claims these addresses.
+func ARPFrom(m model.MAC, a netip.Addr) Rule {
+	return When(Carrying(unix.ETH_P_ARP), network(arpSenderMAC, m[:]), network(arpSenderAddr, a.AsSlice()))
+}
+
+// AdvertisesOther matches advertisements of neighbors with another address.
+func AdvertisesOther(a netip.Addr) Rule {
+	target := a.AsSlice()
+	return When(Carrying(unix.ETH_P_IPV6), Protocol(unix.IPPROTO_ICMPV6), network(icmpV6Type, []byte{advertisement}), of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: icmpV6Target, Len: uint32(len(target))}, //nolint:gosec // 16
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: target},
+	))
+}
+
+// network matches bytes at an offset behind the frame's header.
+func network(offset uint32, data []byte) Rule {
+	return of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(data))}, //nolint:gosec // a few
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: data},
+	)
+}
