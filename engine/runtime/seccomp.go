@@ -15,7 +15,7 @@ import (
 const (
 	offNumber = 0
 	offArch   = 4
-	offArg0   = 16
+	offArg0   = 16 // its lower half
 )
 
 // x32Bit marks the system calls of amd64's 32-bit pointer ABI.
@@ -77,6 +77,11 @@ func callFilter(arch string) ([]unix.SockFilter, error) {
 		jump(unix.BPF_JEQ, unix.SYS_CLONE, 0, 4),
 		load(offArg0),
 		jump(unix.BPF_JSET, newNamespaces, 0, 1), deny,
+		ret(0),
+		// Sockets to the hypervisor know no namespaces.
+		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, 4),
+		load(offArg0),
+		jump(unix.BPF_JEQ, unix.AF_VSOCK, 0, 1), deny,
 		ret(0),
 	}
 	for _, nr := range deniedCalls {
