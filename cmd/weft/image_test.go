@@ -135,6 +135,7 @@ func images(t *testing.T, nodes []node) {
 			t.Errorf("after a restart of the container: %q", out)
 		}
 	})
+	t.Run("files", func(t *testing.T) { files(t, manager) })
 	t.Run("exec", func(t *testing.T) {
 		for _, args := range [][]string{
 			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},

@@ -21,6 +21,8 @@ type container struct {
 	quit    chan int // takes the status the process is to end with
 	stdin   *io.PipeWriter
 	input   *io.PipeReader
+	files   map[string]string // by absolute path
+	written dockerapi.WriteOptions
 }
 
 // chunk is one write of a process.
@@ -92,7 +94,7 @@ func (b containerBackend) Create(_ context.Context, spec model.ContainerSpec) (s
 	e.mountLocked(&spec)
 	c := &container{
 		Container: model.Container{ID: model.NewID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
-		quit:      make(chan int, 1),
+		quit:      make(chan int, 1), files: map[string]string{"/etc/hostname": "fake\n"},
 	}
 	c.input, c.stdin = io.Pipe()
 	if c.Spec.Name == "" {
