@@ -136,6 +136,7 @@ func images(t *testing.T, nodes []node) {
 		}
 	})
 	t.Run("files", func(t *testing.T) { files(t, manager) })
+	t.Run("stats", func(t *testing.T) { stats(t, manager) })
 	t.Run("exec", func(t *testing.T) {
 		for _, args := range [][]string{
 			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},

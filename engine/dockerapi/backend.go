@@ -156,6 +156,9 @@ type Containers interface {
 	// output can be lost any more: the handler answers the client then.
 	Attach(ctx context.Context, name string, opts AttachOptions, attached func() error) error
 	Logs(ctx context.Context, name string, opts LogOptions) error
+	// Stats measures a container once. One that does not run has no time of
+	// reading.
+	Stats(ctx context.Context, name string) (container.StatsResponse, error)
 }
 
 // WriteOptions say how an archive gets into a container.
