@@ -27,6 +27,9 @@ func (a allocator) Arrange(ctx context.Context, c *model.Container) error {
 			return err
 		}
 		for i := range c.Endpoints {
+			if err := a.e.networks.rename(ctx, c.Endpoints[i]); err != nil {
+				return err
+			}
 			if err := a.publish(ctx, c.Spec, &c.Endpoints[i], i == way); err != nil {
 				return err
 			}
