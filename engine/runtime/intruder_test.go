@@ -71,7 +71,9 @@ func attacks(host int, key uintptr) map[string]func() error {
 		"bind":                    func() error { return unix.Mount("/proc", "/tmp", "", unix.MS_BIND, "") },
 		"network administration":  raw(unix.SYS_SETNS, 0, unix.CLONE_NEWNET),
 		"handle":                  raw(unix.SYS_NAME_TO_HANDLE_AT, 0, 0, 0, 0),
-		"ports of the machine":    raw(unix.SYS_IOPERM, 0x80, 1, 1),
+		"ports of the machine":    rawNamed("ioperm", 0x80, 1, 1),
+		"personality":             raw(unix.SYS_PERSONALITY, 0x0040000), // ADDR_NO_RANDOMIZE
+		"virtual machine":         rawNamed("vm86"),
 		"core dumps":              write("/proc/sys/kernel/core_pattern"),
 		"modules":                 write("/proc/sys/kernel/modprobe"),
 		"devices' helper":         write("/sys/kernel/uevent_helper"),
@@ -111,6 +113,15 @@ func openable(name string) error {
 }
 
 func openerOf(name string) func() error { return func() error { return openable(name) } }
+
+// rawNamed is raw for a call that not every architecture has.
+func rawNamed(name string, args ...uintptr) func() error {
+	number, ok := numberOf(name)
+	if !ok {
+		return func() error { return unix.ENOSYS }
+	}
+	return raw(uintptr(number), args...)
+}
 
 func nonEmpty(name string) func() error {
 	return func() error {
