@@ -16,32 +16,41 @@ import (
 // its endpoints or its egress, and the container its names.
 func (a allocator) Arrange(ctx context.Context, c *model.Container) error {
 	if c.Spec.NetworkMode != model.ModeHost && !strings.HasPrefix(c.Spec.NetworkMode, model.ModeContainer) {
-		way := a.wayOut(c.Endpoints)
-		if err := a.setEgress(ctx, c, a.needsEgress(*c, way)); err != nil {
+		if err := a.arrangeOwn(ctx, c); err != nil {
 			return err
-		}
-		out := c.Egress
-		if way >= 0 {
-			out = &c.Endpoints[way]
-		}
-		if err := setWayOut(c.Sandbox, out); err != nil {
-			return err
-		}
-		for i := range c.Endpoints {
-			if err := a.publish(ctx, c.Spec, &c.Endpoints[i], i == way); err != nil {
-				return err
-			}
-		}
-		if c.Egress != nil {
-			if err := a.publish(ctx, c.Spec, c.Egress, true); err != nil {
-				return err
-			}
 		}
 	}
 	if err := a.e.setNames(*c); err != nil {
 		return err
 	}
 	return a.e.directory.publish(*c)
+}
+
+// arrangeOwn arranges a sandbox that is the container's own.
+func (a allocator) arrangeOwn(ctx context.Context, c *model.Container) error {
+	way := a.wayOut(c.Endpoints)
+	if err := a.setEgress(ctx, c, a.needsEgress(*c, way)); err != nil {
+		return err
+	}
+	out := c.Egress
+	if way >= 0 {
+		out = &c.Endpoints[way]
+	}
+	if err := setWayOut(c.Sandbox, out); err != nil {
+		return err
+	}
+	for i := range c.Endpoints {
+		if err := a.e.networks.rename(ctx, c.Endpoints[i]); err != nil {
+			return err
+		}
+		if err := a.publish(ctx, c.Spec, &c.Endpoints[i], i == way); err != nil {
+			return err
+		}
+	}
+	if c.Egress == nil {
+		return nil
+	}
+	return a.publish(ctx, c.Spec, c.Egress, true)
 }
 
 // Dismiss ends what Arrange began in the engine itself, and the egress.

@@ -330,7 +330,7 @@ func (e *Engine) handler() http.Handler {
 	return dockerapi.New(dockerapi.Config{
 		Backends: dockerapi.Backends{
 			System: systemBackend{e}, Swarm: e.control, Networks: networkBackend{e}, Containers: containerBackend{e},
-			Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
+			Files: fileBackend{e}, Images: imageBackend{e}, Volumes: e.volumes, Events: e.events,
 		},
 		Version: e.cfg.Version, Log: e.cfg.Log, Now: e.cfg.Now,
 		Extra: weftapi.New(weftapi.Config{Attachments: attachmentBackend{e}, Mesh: e, Log: e.cfg.Log}),

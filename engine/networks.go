@@ -305,6 +305,27 @@ func (n *networks) addresses(networkID string) map[netip.Addr]bool {
 
 // setReadiness tells the others of an endpoint that is present.
 func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
+	return n.change(ctx, ep, func(have *model.Endpoint) bool {
+		if have.Readiness == model.Draining && ep.Readiness == "" { // it was too slow to get ready
+			return false
+		}
+		have.Readiness = ep.Readiness
+		return true
+	})
+}
+
+// rename tells the others the name of an endpoint that is present.
+func (n *networks) rename(ctx context.Context, ep model.Endpoint) error {
+	return n.change(ctx, ep, func(have *model.Endpoint) bool {
+		changed := have.Name != ep.Name
+		have.Name = ep.Name
+		return changed
+	})
+}
+
+// change changes what is known of an endpoint that is present, and tells the
+// others if there is a change.
+func (n *networks) change(ctx context.Context, ep model.Endpoint, set func(have *model.Endpoint) bool) error {
 	n.mu.Lock()
 	a := n.active[ep.NetworkID]
 	n.mu.Unlock()
@@ -314,10 +335,9 @@ func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	have, ok := a.endpoints[ep.ID]
-	if !ok || (have.Readiness == model.Draining && ep.Readiness == "") { // it was too slow to get ready
+	if !ok || !set(&have) {
 		return nil
 	}
-	have.Readiness = ep.Readiness
 	a.endpoints[ep.ID] = have
 	_, g, vtep := n.parts()
 	if g == nil || !a.gossiped {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/cgroups/v3"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
@@ -72,15 +73,16 @@ func (b systemBackend) Info(ctx context.Context) (system.Info, error) {
 	}
 	info := system.Info{
 		ID: e.id, Containers: len(all), Images: len(images), Driver: e.images.Driver(), DriverStatus: [][2]string{},
-		Plugins: system.PluginsInfo{Volume: []string{}, Network: []string{"null", "overlay"}, Log: []string{"json-file"}},
+		Plugins: system.PluginsInfo{Volume: []string{}, Network: []string{"bridge", "host", "null", "overlay"}, Log: []string{"json-file"}},
 		NFd:     -1, NGoroutines: runtime.NumGoroutine(), SystemTime: e.cfg.Now().Format(time.RFC3339Nano),
-		LoggingDriver: "json-file", CgroupDriver: "none", KernelVersion: p.kernel, OperatingSystem: p.os,
+		LoggingDriver: "json-file", KernelVersion: p.kernel, OperatingSystem: p.os,
 		OSType: "linux", Architecture: p.arch, NCPU: p.cpus, MemTotal: p.memory, IPv4Forwarding: p.forward,
 		DockerRootDir: e.cfg.DataDir, Name: e.cfg.Hostname, Labels: []string{}, ServerVersion: e.cfg.Version,
 		LiveRestoreEnabled: true,
-		SecurityOptions:    []string{}, Swarm: e.control.Info(ctx), Warnings: []string{},
+		SecurityOptions:    []string{"name=seccomp,profile=builtin"}, Swarm: e.control.Info(ctx), Warnings: []string{},
 		GenericResources: []swarm.GenericResource{}, CDISpecDirs: []string{},
 	}
+	cgroupInfo(&info, cgroups.Mode(), "/sys/fs/cgroup")
 	e.runtimes.info(&info, e.cfg.Self)
 	for _, c := range all {
 		if c.State == model.StateRunning {

@@ -175,28 +175,3 @@ func (v volumes) Mount(ctx context.Context, id string, mounts []model.Mount) err
 	}
 	return v.Store.Mount(ctx, id, mounts)
 }
-
-// rootView gives the root of a container that does not run; an image without
-// files has no layers.
-func (e *Engine) rootView(ctx context.Context, id string) (fsview.View, error) {
-	view := fsview.View{Bare: true, Dir: e.viewDir()}
-	c, err := e.workload.Container(ctx, id)
-	if err != nil {
-		return view, err
-	}
-	img, err := e.images.Get(ctx, c.ImageID)
-	if err == nil && img.Builtin {
-		return view, nil
-	}
-	mounts, err := e.images.Mounts(ctx, c.ID)
-	if err != nil {
-		return view, err
-	}
-	for _, m := range mounts {
-		view.Root = append(view.Root, fsview.Layer{Type: m.Type, Source: m.Source, Options: m.Options})
-	}
-	return view, os.MkdirAll(view.Dir, 0o700)
-}
-
-// viewDir is where threads mount roots in namespaces of their own.
-func (e *Engine) viewDir() string { return filepath.Join(e.cfg.RunDir, "view") }

@@ -32,7 +32,7 @@ func busyboxArchive(t testing.TB) string {
 		must(t, err)
 	}
 	put(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin)
-	for _, name := range []string{"sh", "cat", "echo", "sleep", "ip", "ping", "hostname", "id", "stty", "tty", "true", "nc", "touch", "ls", "nslookup", "wget", "wc", "timeout", "rm"} {
+	for _, name := range []string{"sh", "cat", "echo", "sleep", "ip", "ping", "hostname", "id", "stty", "tty", "true", "nc", "touch", "ls", "nslookup", "wget", "wc", "timeout", "rm", "tr"} {
 		put(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
 	}
 	put(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))
@@ -135,6 +135,8 @@ func images(t *testing.T, nodes []node) {
 			t.Errorf("after a restart of the container: %q", out)
 		}
 	})
+	t.Run("files", func(t *testing.T) { files(t, manager) })
+	t.Run("stats", func(t *testing.T) { stats(t, manager) })
 	t.Run("exec", func(t *testing.T) {
 		for _, args := range [][]string{
 			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},
@@ -194,8 +196,24 @@ func terminal(t *testing.T, n node) {
 	expect(tty, "/ # ")
 	_, _ = io.WriteString(tty, "until stty size | grep 90; do :; done; echo $((6*7))\r")
 	expect(tty, "20 90\r\n42\r\n")
+	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 30, Cols: 100}))
+	_, _ = io.WriteString(tty, "until stty size | grep 100; do :; done; echo $((6*8))\r")
+	expect(tty, "30 100\r\n48\r\n")
 	_, _ = tty.Write([]byte{16, 17}) // ctrl-p, ctrl-q
 	must(t, cmd.Wait())
+	_ = tty.Close()
+	tty, cmd = open("exec", "-it", "--detach-keys", "ctrl-x,q", "shell", "sh")
+	expect(tty, "/ # ")
+	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 40, Cols: 110}))
+	_, _ = io.WriteString(tty, "until stty size | grep 110; do :; done; echo $((7*7))\r")
+	expect(tty, "40 110\r\n49\r\n")
+	_, _ = io.WriteString(tty, "sleep 1234\r")
+	expect(tty, "sleep 1234\r\n")
+	_, _ = tty.Write([]byte{24, 'q'})
+	_ = cmd.Wait() // docker says how it left
+	if got := n.does(t, "exec", "shell", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"); !strings.Contains(got, "sleep 1234") {
+		t.Errorf("what ran in the terminal that was left: %q", got)
+	}
 	_ = tty.Close()
 	tty, cmd = open("attach", "shell")
 	_, _ = io.WriteString(tty, "echo still $((5*5))\r")

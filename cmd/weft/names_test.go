@@ -154,6 +154,7 @@ func serviceNames(t *testing.T, one, two node) {
 			t.Errorf("%s is %v, want the virtual IP %s", name, got, vip)
 		}
 	}
+	namesFollow(t, one, two)
 	own := two.does(t, "inspect", "-f", "{{.NetworkSettings.Networks.mesh.IPAddress}}", "asker")
 	servers := map[string]bool{}
 	for range 6 {
@@ -182,6 +183,35 @@ func serviceNames(t *testing.T, one, two node) {
 		return len(got) == 0, strings.Join(got, " ")
 	})
 	two.does(t, "rm", "-f", "asker")
+}
+
+// namesFollow changes who is on a network and wants another host to know within
+// a second.
+func namesFollow(t *testing.T, one, two node) {
+	follows := func(name string, want int) {
+		t.Helper()
+		changed := time.Now()
+		var asked time.Time
+		awaitEvery(t, 20*time.Millisecond, 10*time.Second, func() (bool, string) {
+			asked = time.Now() // what counts: the answer may take long to get here
+			got := lookup(t, two, "asker", name)
+			return len(got) == want, strings.Join(got, " ")
+		})
+		if took := asked.Sub(changed); took > time.Second {
+			t.Errorf("%s had %d addresses on another host after %v, want a second at most", name, want, took)
+		}
+	}
+	one.does(t, "run", "-d", "--name", "newcomer", "--network", "mesh", "--network-alias", "guest", "busybox")
+	follows("newcomer", 1)
+	follows("guest", 1)
+	one.does(t, "network", "disconnect", "mesh", "newcomer")
+	follows("newcomer", 0)
+	one.does(t, "network", "connect", "mesh", "newcomer")
+	follows("newcomer", 1)
+	one.does(t, "rename", "newcomer", "settled")
+	follows("settled", 1)
+	one.does(t, "rm", "-f", "settled")
+	follows("settled", 0)
 }
 
 // ticker is a connection that is held open: what is sent through it every

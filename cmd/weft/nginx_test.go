@@ -53,11 +53,25 @@ func nginxArchive(t *testing.T) string {
 func TestNginx(t *testing.T) {
 	t.Parallel()
 	_, nodes := testLab(t, 2)
+	nginx(t, nodes)
+}
+
+// TestNginxOnContainerd is the same by the hosts' containerd.
+func TestNginxOnContainerd(t *testing.T) {
+	_, nodes := bootLab(t, 2, containerdBoot(t))
+	if got := nodes[0].weft(t, "info", "--format", "{{.DefaultRuntime}}"); got != "io.containerd.runc.v2" {
+		t.Fatalf("containers run by %s", got)
+	}
+	nginx(t, nodes)
+}
+
+// nginx is the test of the nodes' engines, whatever their runtimes.
+func nginx(t *testing.T, nodes []node) {
 	swarm(t, nodes)
 	one, two := nodes[0], nodes[1]
-	nginx, busybox := nginxArchive(t), busyboxArchive(t)
+	archive, busybox := nginxArchive(t), busyboxArchive(t)
 	for _, n := range nodes {
-		n.does(t, "import", "-c", `CMD ["nginx","-g","daemon off;"]`, "-c", "EXPOSE 80", "-c", "STOPSIGNAL QUIT", nginx, "nginx")
+		n.does(t, "import", "-c", `CMD ["nginx","-g","daemon off;"]`, "-c", "EXPOSE 80", "-c", "STOPSIGNAL QUIT", archive, "nginx")
 		n.does(t, "import", "-c", `CMD ["sleep","1000"]`, "-c", "STOPSIGNAL KILL", busybox, "busybox")
 	}
 	if got := one.does(t, "run", "--rm", "-t", "nginx", "nginx", "-v"); !strings.HasPrefix(got, "nginx version: nginx/") {

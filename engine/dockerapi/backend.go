@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
@@ -21,6 +22,7 @@ type Backends struct {
 	Swarm      Swarm
 	Networks   Networks
 	Containers Containers
+	Files      Files
 	Images     Images
 	Volumes    Volumes
 	Events     Events
@@ -85,8 +87,8 @@ type Networks interface {
 	// RemoveNetwork removes the network with this full ID.
 	RemoveNetwork(ctx context.Context, id string) error
 	// Connect attaches a container (name or ID) to a network (name or ID).
-	Connect(ctx context.Context, networkName, container string, settings *network.EndpointSettings) error
-	Disconnect(ctx context.Context, networkName, container string, force bool) error
+	Connect(ctx context.Context, networkName, containerName string, settings *network.EndpointSettings) error
+	Disconnect(ctx context.Context, networkName, containerName string, force bool) error
 }
 
 // AttachOptions says which streams a client wants of a container. Nil streams
@@ -154,6 +156,29 @@ type Containers interface {
 	// output can be lost any more: the handler answers the client then.
 	Attach(ctx context.Context, name string, opts AttachOptions, attached func() error) error
 	Logs(ctx context.Context, name string, opts LogOptions) error
+	// Stats measures a container once. One that does not run has no time of
+	// reading.
+	Stats(ctx context.Context, name string) (container.StatsResponse, error)
+}
+
+// WriteOptions say how an archive gets into a container.
+type WriteOptions struct {
+	KeepKind    bool // a directory does not take the place of a file, nor a file a directory's
+	OwnedByUser bool // everything is to be the container's user's
+}
+
+// Files are the files of this node's containers, whether these run or not. A
+// path that is not there is NotFound.
+type Files interface {
+	StatPath(ctx context.Context, name, path string) (container.PathStat, error)
+	// ReadPath writes what is at a path as a tar archive, once it is known what
+	// that is.
+	ReadPath(ctx context.Context, name, path string, begin func(container.PathStat) io.Writer) error
+	// WritePath unpacks a tar archive, compressed or not, in a directory.
+	WritePath(ctx context.Context, name, path string, archive io.Reader, opts WriteOptions) error
+	// Export writes the container's root as a tar archive, without what is
+	// mounted in it.
+	Export(ctx context.Context, name string, begin func() io.Writer) error
 }
 
 // Images are the images of this node. Wherever a method takes a ref it takes a

@@ -9,9 +9,11 @@ const (
 	noCluster     = "this engine has no cluster volumes, and only those can be updated"
 	noPlugins     = "this engine has no plugins"
 	noSecrets     = "this engine does not hand secrets to tasks"
-	noPause       = "this engine does not pause containers: it has no control over their cgroups"
-	noResources   = "this engine does not limit or measure the resources of containers"
-	noFiles       = "this engine does not read or write the files of containers"
+	noPause       = "this engine does not pause containers"
+	noUpdate      = "this engine does not change the limits of containers that are there: make the container anew"
+	noTop         = "this engine does not list the processes of containers: use exec and ps"
+	noUsage       = "this engine does not add up what it has on its disk"
+	noChanges     = "this engine does not compare a container's files with its image's"
 	noCheckpoint  = "this engine does not checkpoint containers"
 	noRegistry    = "this engine does not search registries or log in to them: the credentials that docker login keeps are sent with each pull"
 	noPush        = "this engine does not push images: push from a Docker engine"
@@ -40,7 +42,7 @@ func systemRoutes() []route {
 		get("/version", (*Server).version).but("one component, the engine"),
 		get("/info", (*Server).info),
 		get("/events", (*Server).events),
-	}, lacking(noResources, "GET /system/df")...)
+	}, lacking(noUsage, "GET /system/df")...)
 }
 
 func swarmRoutes() []route {
@@ -105,12 +107,17 @@ func containerRoutes() []route {
 		get("/exec/{id}/json", (*Server).execInspect).but("`Pid` is always 0"),
 		post("/exec/{name}/start", (*Server).execStart),
 		post("/exec/{name}/resize", (*Server).execResize),
+		{"HEAD", "/containers/{name...}/archive", (*Server).pathStat, same, ""},
+		get("/containers/{name...}/archive", (*Server).pathRead).but("is never compressed"),
+		{"PUT", "/containers/{name...}/archive", (*Server).pathWrite, same, ""},
+		get("/containers/{name...}/stats", (*Server).containerStats),
+		get("/containers/{name...}/export", (*Server).containerExport),
 		del("/containers/{name...}", (*Server).containerRemove).but("no links"),
 	},
 		lacking(noWebsocket, "GET /containers/{name...}/attach/ws"),
-		lacking(noFiles, "HEAD /containers/{name...}/archive", "GET /containers/{name...}/archive", "PUT /containers/{name...}/archive",
-			"GET /containers/{name...}/export", "GET /containers/{name...}/changes"),
-		lacking(noResources, "GET /containers/{name...}/top", "GET /containers/{name...}/stats", "POST /containers/{name...}/update"),
+		lacking(noChanges, "GET /containers/{name...}/changes"),
+		lacking(noTop, "GET /containers/{name...}/top"),
+		lacking(noUpdate, "POST /containers/{name...}/update"),
 		lacking(noPause, "POST /containers/{name...}/pause", "POST /containers/{name...}/unpause"),
 		lacking(noCheckpoint, "GET /containers/{name...}/checkpoints", "POST /containers/{name...}/checkpoints",
 			"DELETE /containers/{name}/checkpoints/{checkpoint}"),

@@ -103,9 +103,9 @@ func TestUnsupportedRoutesSayWhatIsMissing(t *testing.T) {
 	b := newBed(t)
 	for _, r := range []string{
 		"PUT /volumes/x", "POST /build", "POST /session", "POST /grpc", "GET /plugins", "GET /secrets", "POST /secrets/create",
-		"POST /containers/x/pause", "GET /containers/x/stats", "GET /containers/x/attach/ws", "POST /commit",
+		"POST /containers/x/pause", "GET /containers/x/top", "GET /containers/x/attach/ws", "POST /commit",
 		"GET /images/search", "POST /auth", "GET /system/df", "GET /services/x/logs", "POST /images/a/b/push",
-		"GET /containers/x/archive",
+		"GET /containers/x/changes",
 	} {
 		method, path, _ := strings.Cut(r, " ")
 		status, _, body := b.do(method, "/v1.41"+path, "")

@@ -23,7 +23,10 @@ type Layer struct {
 
 // View is a container's file system.
 type View struct {
-	Pid    int           // of the container's first process; 0: it does not run
+	Pid int // of the container's first process; 0: it does not run
+	// Still reports whether Pid is the container's: a process that has ended
+	// may have given its number to one of the host's.
+	Still  func() bool
 	Root   []Layer       // how its root is mounted when it does not run
 	Mounts []model.Mount // what is mounted in it when it does not run
 	Bare   bool          // the root alone, without what is mounted in it
@@ -34,6 +37,8 @@ type View struct {
 
 // errEnded is what Do reports when fn ended its goroutine and returned nothing.
 var errEnded = errors.New("the function ended its goroutine")
+
+var errJustEnded = fault.Conflict("it has just ended")
 
 // Do runs fn on a thread whose root is the container's. Goroutines and
 // processes that fn starts run outside, or not at all: fn must not start any.
@@ -82,12 +87,15 @@ func (v View) enterNamespace() error {
 	}
 	ns, err := os.Open("/proc/" + strconv.Itoa(v.Pid) + "/ns/mnt")
 	if errors.Is(err, os.ErrNotExist) {
-		return fault.Conflict("it has just ended")
+		return errJustEnded
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ns.Close() }()
+	if !v.Still() {
+		return errJustEnded
+	}
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}

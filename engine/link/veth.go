@@ -90,6 +90,11 @@ func EnsureVeth(ns, sandbox *kernel.Namespace, spec Veth) (ifName string, made b
 	if err := Ready(sandbox, iface.Attrs().Index, spec.Addrs); err != nil {
 		return "", made, err
 	}
+	if spec.Bridge != 0 { // which has a carrier since its first port has
+		if err := Ready(ns, spec.Bridge, nil); err != nil {
+			return "", made, err
+		}
+	}
 	return ifName, made, nil
 }
 

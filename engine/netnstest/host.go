@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"weft/engine/kernel"
 )
@@ -74,7 +77,35 @@ func Hosts(tb testing.TB, n, mtu int) []*Host {
 			link set eth0 up`, h.Addr, h.AddrV6))
 		hosts[i] = h
 	}
+	for _, h := range hosts {
+		awaitCarrier(tb, underlay, h.Name)
+		awaitCarrier(tb, h.NS, "eth0")
+	}
 	return hosts
+}
+
+// awaitCarrier waits until the kernel, which does so in the background, has
+// noticed a device's carrier: a bridge drops what comes to its port before.
+func awaitCarrier(tb testing.TB, ns *kernel.Namespace, device string) {
+	tb.Helper()
+	h, err := ns.Netlink()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(5 * time.Second); ; <-tick.C {
+		l, err := h.LinkByName(device)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s stays %s", device, l.Attrs().OperState)
+		}
+	}
 }
 
 // Sandbox gives a namespace with nothing in it, as a container starts with.

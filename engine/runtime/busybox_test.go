@@ -137,6 +137,8 @@ func testImagesOfOthers(t *testing.T, b *bed) {
 		{"more and less of them", `grep CapEff /proc/self/status`, func(s *Spec) {
 			s.Process.CapDrop, s.Process.CapAdd = []string{"ALL"}, []string{"net_admin"}
 		}, "CapEff:\t0000000000001000\n"},
+		{"no mount", `mount -t tmpfs none /tmp 2>/dev/null || echo none`, nil, "none\n"},
+		{"a capability's system calls", `mount -t tmpfs none /tmp && echo mounted`, func(s *Spec) { s.Process.CapAdd = []string{"SYS_ADMIN"} }, "mounted\n"},
 		{"privileges", `grep -E 'NoNewPrivs|Seccomp:' /proc/self/status`, nil, "NoNewPrivs:\t0\nSeccomp:\t2\n"},
 		{"no new ones", `grep -E 'NoNewPrivs|Seccomp:' /proc/self/status`, func(s *Spec) {
 			s.Process.NoNewPrivileges, s.Process.AllSyscalls = true, true

@@ -126,6 +126,19 @@ func (c *cgroup) add(pid int) error {
 	return nil
 }
 
+// metrics reads what the cgroup's processes use.
+func (c *cgroup) metrics() (m Metrics, err error) {
+	if c.v2 != nil {
+		m.V2, err = c.v2.Stat()
+	} else {
+		m.V1, err = c.v1.Stat(cgroup1.IgnoreNotExist)
+	}
+	if err != nil {
+		return m, fmt.Errorf("measure the container: %w", err)
+	}
+	return m, nil
+}
+
 // outOfMemory reports whether the kernel killed a process for the limit.
 func (c *cgroup) outOfMemory() bool {
 	switch {

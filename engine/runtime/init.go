@@ -149,7 +149,7 @@ func (b sandbox) execute(p *specs.Process, user account) error {
 		if b.Bundle.AllSyscalls || !now {
 			return nil
 		}
-		return filterSyscalls()
+		return filterSyscalls(b.Bundle.Spec)
 	}
 	if err := filter(!p.NoNewPrivileges); err != nil {
 		return err

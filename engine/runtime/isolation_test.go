@@ -96,8 +96,6 @@ func tries() map[string]func() error {
 		"chroot":          func() error { return unix.Chroot("/") },
 		"mknod":           func() error { return unix.Mknod("/dev/shm/disk", unix.S_IFBLK|0o600, int(unix.Mkdev(254, 0))) },
 		"mknod null":      func() error { return unix.Mknod("/dev/shm/null", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) },
-		"ptrace":          raw(unix.SYS_PTRACE, unix.PTRACE_TRACEME),
-		"read memory":     raw(unix.SYS_PROCESS_VM_READV, 1),
 		"user namespace":  func() error { return unix.Unshare(unix.CLONE_NEWUSER) },
 		"mount namespace": func() error { return unix.Unshare(unix.CLONE_NEWNS) },
 		"clone":           raw(unix.SYS_CLONE, unix.CLONE_NEWUSER|uintptr(unix.SIGCHLD)),
@@ -179,10 +177,6 @@ func testIsolation(t *testing.T, b *bed) {
 			allowed := map[string]string{
 				"raw socket": c.rawSocket, "ping socket": "<nil>", "low port": "<nil>", "shm": "<nil>", "null": "<nil>",
 				"stdout": "<nil>", "random": "<nil>", "root again": c.root,
-			}
-			if b.daemon != nil { // Docker's filter allows these since Linux 4.8
-				delete(r.Tries, "ptrace")
-				delete(r.Tries, "read memory")
 			}
 			for name, got := range r.Tries {
 				if want, ok := allowed[name]; ok {

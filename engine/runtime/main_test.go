@@ -127,6 +127,8 @@ func applet(args []string) int {
 		fmt.Println(dir, err)
 	case "isolation":
 		return isolation()
+	case "intruder":
+		return intruder(args[1:])
 	default:
 		fmt.Fprintln(os.Stderr, "no applet", args[0])
 		return 127

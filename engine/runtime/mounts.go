@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -72,10 +73,13 @@ func detach(m specs.Mount) (detached, error) {
 	d := detached{target: path.Clean(m.Destination), dir: true}
 	o := parseOptions(m.Options)
 	var err error
-	if m.Type == "bind" {
+	switch m.Type {
+	case "bind":
 		err = d.clone(m.Source, o)
-	} else {
+	case "devpts": // makes no nodes but its own
 		d.fd, err = makeMount(m.Type, append([]string{"source=" + m.Source}, o.data...), o.attrs)
+	default:
+		d.fd, err = makeMount(m.Type, append([]string{"source=" + m.Source}, o.data...), o.attrs|unix.MOUNT_ATTR_NODEV)
 	}
 	if err != nil {
 		return d, fmt.Errorf("mount %s: %w", m.Destination, err)
@@ -99,11 +103,30 @@ func (d *detached) clone(source string, o mountOptions) error {
 	if d.fd, err = unix.OpenTree(unix.AT_FDCWD, source, flags); err != nil {
 		return err
 	}
-	if o.attrs == 0 && o.propagation == 0 {
-		return nil
+	if !harmless(st) {
+		o.attrs |= unix.MOUNT_ATTR_NODEV
 	}
 	attr := unix.MountAttr{Attr_set: o.attrs, Propagation: o.propagation}
 	return unix.MountSetattr(d.fd, "", attrFlags, &attr)
+}
+
+// harmless reports whether a file is one of the devices every container has.
+// All others are dead in a container, wherever their nodes come from: a mount
+// of the host's, or mknod(2), which Docker's containers may call.
+func harmless(st os.FileInfo) bool {
+	for _, name := range devices {
+		if own, err := os.Stat("/dev/" + name); err == nil && sameDevice(st, own) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameDevice reports whether two files are nodes of one device.
+func sameDevice(a, b os.FileInfo) bool {
+	x, isStat := a.Sys().(*syscall.Stat_t)
+	y, isStatToo := b.Sys().(*syscall.Stat_t)
+	return isStat && isStatToo && a.Mode().Type()&os.ModeDevice != 0 && a.Mode().Type() == b.Mode().Type() && x.Rdev == y.Rdev
 }
 
 // makeMount makes a file system with options "name=value" or "name".

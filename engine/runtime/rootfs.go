@@ -227,15 +227,15 @@ func (b sandbox) restrict() error {
 	if err := makeDirs(dir); err != nil {
 		return fmt.Errorf("make working directory: %w", err)
 	}
-	attrs := uint64(0)
+	attrs := uint64(unix.MOUNT_ATTR_NODEV)
 	if b.Bundle.Spec.Root.Readonly {
 		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
 	if b.Bundle.builtin() {
-		attrs |= unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+		attrs |= unix.MOUNT_ATTR_NOSUID
 	}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: attrs}); err != nil && attrs != 0 {
-		return fmt.Errorf("make the root read-only: %w", err)
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: attrs}); err != nil {
+		return fmt.Errorf("restrict the root: %w", err)
 	}
 	if err := unix.Chdir(dir); err != nil {
 		return fmt.Errorf("enter working directory %s: %w", dir, err)

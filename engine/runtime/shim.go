@@ -113,6 +113,8 @@ func ShimMain(args []string) int {
 		return 1
 	}
 	_ = ctl.Close()
+	// What only the start took goes back to the system.
+	debug.FreeOSMemory()
 	return s.supervise()
 }
 

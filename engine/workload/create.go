@@ -164,17 +164,40 @@ func (m *Manager) Rename(ctx context.Context, name, newName string) error {
 	if !nameForm.MatchString(newName) {
 		return fault.Invalid("Invalid container name (%s), only %s are allowed", newName, "[a-zA-Z0-9][a-zA-Z0-9_.-]")
 	}
-	m.mu.Lock()
-	if by := m.namedLocked(newName); by != nil {
-		m.mu.Unlock()
-		return fault.Conflict("Conflict. The container name %q is already in use by container %q. "+
-			"You have to remove (or rename) that container to be able to reuse that name.", "/"+newName, by.rec.ID)
-	}
-	m.mu.Unlock()
 	c.op.Lock()
 	defer c.op.Unlock()
-	if err := m.update(c, func(r *model.Container) { r.Spec.Name = newName }); err != nil || m.snapshot(c).State != model.StateRunning {
+	oldName, err := m.setName(c, newName)
+	if err != nil {
 		return err
 	}
+	rec := m.snapshot(c)
+	m.publish(rec, "rename", map[string]string{"oldName": "/" + oldName})
+	if rec.State != model.StateRunning {
+		return nil
+	}
 	return m.arrange(ctx, c)
+}
+
+// setName gives c a name nobody else has, and the one it had.
+func (m *Manager) setName(c *container, name string) (oldName string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if by := m.namedLocked(name); by != nil {
+		return "", fault.Conflict("Conflict. The container name %q is already in use by container %q. "+
+			"You have to remove (or rename) that container to be able to reuse that name.", "/"+name, by.rec.ID)
+	}
+	if c.removed {
+		return "", fault.NotFound("No such container: %s", c.rec.ID)
+	}
+	rec := clone(c.rec)
+	oldName, rec.Spec.Name = rec.Spec.Name, name
+	for i := range rec.Endpoints {
+		rec.Endpoints[i].Name = name
+	}
+	if err := m.Table.Put(rec.ID, rec); err != nil {
+		return "", err
+	}
+	c.rec = rec
+	m.wakeLocked(c)
+	return oldName, nil
 }

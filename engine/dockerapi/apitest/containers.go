@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	ctr "github.com/docker/docker/api/types/container"
+
 	"weft/engine/dockerapi"
 	"weft/engine/fault"
 	"weft/engine/model"
@@ -21,6 +23,10 @@ type container struct {
 	quit    chan int // takes the status the process is to end with
 	stdin   *io.PipeWriter
 	input   *io.PipeReader
+	files   map[string]string // by absolute path
+	written dockerapi.WriteOptions
+	// readings is how often it was measured.
+	readings int
 }
 
 // chunk is one write of a process.
@@ -92,7 +98,7 @@ func (b containerBackend) Create(_ context.Context, spec model.ContainerSpec) (s
 	e.mountLocked(&spec)
 	c := &container{
 		Container: model.Container{ID: model.NewID(), Spec: spec, ImageID: img.ID, State: model.StateCreated, Created: e.now()},
-		quit:      make(chan int, 1),
+		quit:      make(chan int, 1), files: map[string]string{"/etc/hostname": "fake\n"},
 	}
 	c.input, c.stdin = io.Pipe()
 	if c.Spec.Name == "" {
@@ -285,4 +291,25 @@ func (e *Engine) announce(c model.Container, action string) {
 		Type: "container", Action: action, ActorID: c.ID, Scope: model.ScopeLocal,
 		Attributes: map[string]string{"name": c.Spec.Name, "image": c.Spec.Process.Image},
 	})
+}
+
+// Stats counts up: each reading is a second of CPU time after the one before.
+func (b containerBackend) Stats(_ context.Context, name string) (ctr.StatsResponse, error) {
+	b.e.mu.Lock()
+	defer b.e.mu.Unlock()
+	c, err := b.e.findLocked(name)
+	if err != nil {
+		return ctr.StatsResponse{}, err
+	}
+	st := ctr.StatsResponse{Name: "/" + c.Spec.Name, ID: c.ID}
+	if c.State == model.StateRunning {
+		c.readings++
+		st.Read = b.e.now()
+		st.CPUStats.CPUUsage.TotalUsage = uint64(c.readings) * uint64(time.Second)
+		st.CPUStats.SystemUsage = 4 * st.CPUStats.CPUUsage.TotalUsage
+		st.CPUStats.OnlineCPUs = 4
+		st.MemoryStats = ctr.MemoryStats{Usage: 2 << 20, Limit: 8 << 20}
+		st.PidsStats.Current = 3
+	}
+	return st, nil
 }

@@ -74,7 +74,7 @@ func New(now func() time.Time) *Engine {
 func (e *Engine) Backends() dockerapi.Backends {
 	return dockerapi.Backends{
 		System: systemBackend{e}, Swarm: swarmBackend{e}, Networks: networkBackend{e}, Containers: containerBackend{e},
-		Images: imageBackend{e}, Volumes: volumeBackend{e}, Events: &e.events,
+		Files: fileBackend{e}, Images: imageBackend{e}, Volumes: volumeBackend{e}, Events: &e.events,
 	}
 }
 
