@@ -144,7 +144,7 @@ func (h *host) stop(ctx context.Context) error {
 // PrepareTask gives a task without networks the default bridge, as Docker does.
 func (h *host) PrepareTask(ctx context.Context, t model.Task) error {
 	for i := range t.Attachments {
-		t.Attachments[i].Network = meshNetwork(t.Attachments[i].Network)
+		t.Attachments[i].Network = h.e.networks.mesh(t.Attachments[i].Network)
 	}
 	if len(t.Attachments) == 0 && h.e.bridges != nil {
 		t.Spec.Networks = []model.NetworkRequest{{Network: localnet.Bridge}}

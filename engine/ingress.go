@@ -121,7 +121,7 @@ func (g *ingress) join(ctx context.Context, nw model.Network, ep model.Endpoint)
 	if err := ensureNamespace(g.sandbox); err != nil {
 		return err
 	}
-	full, err := g.networks.join(ctx, meshNetwork(nw), ep)
+	full, err := g.networks.join(ctx, g.networks.mesh(nw), ep)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"weft/engine/kernel"
 	"weft/engine/mesh"
 	"weft/engine/model"
+	"weft/engine/overlay"
 )
 
 // publisher makes this host answer at the published ports of the swarm's
@@ -483,10 +484,13 @@ func protocolNumber(name string) byte {
 	return unix.IPPROTO_TCP
 }
 
-// meshNetwork gives the ingress network the IPv6 addresses the mesh carries
-// clients' IPv6 flows with: the swarm gives it IPv4 subnets alone.
-func meshNetwork(nw model.Network) model.Network {
-	if !nw.Ingress || nw.IPv6 || !hasIPv6() {
+// mesh gives the ingress network the IPv6 addresses the mesh carries clients'
+// IPv6 flows with: the swarm gives it IPv4 subnets alone. A network whose
+// packets are too small for IPv6 goes without; such clients are then carried by
+// the host itself (see mesh.HostConfig.Reserve).
+func (n *networks) mesh(nw model.Network) model.Network {
+	d, _, _ := n.parts()
+	if !nw.Ingress || nw.IPv6 || !hasIPv6() || d == nil || d.MTU(nw) < overlay.MinMTUv6 {
 		return nw
 	}
 	for _, s := range nw.Segments() {

@@ -19,7 +19,7 @@ import (
 // by the wizard.
 func TestGuardedOnDockerd(t *testing.T) {
 	b := dockerdBed(t)
-	b.killEach(append(waits("services", "drain", "gone", "join", "converge", "verify"), changes("detach", "detach", "remove", "remove", "create", "create", "restore", "restore")...))
+	b.killEach(everyKind())
 	b.daemonsDie(func(n node) int {
 		pid, err := strconv.Atoi(strings.TrimSpace(b.inHost(n, "cat", "/run/docker.pid")))
 		must(t, err)
@@ -28,11 +28,17 @@ func TestGuardedOnDockerd(t *testing.T) {
 	b.wizard()
 }
 
-// TestGuardedOnEngine does the same on three engines, whose services go on.
+// everyKind are kills at each kind of step.
+func everyKind() []aim {
+	return append(waits("services", "drain", "gone", "join", "converge", "verify"), changes("detach", "detach", "remove", "remove", "create", "create", "restore", "restore")...)
+}
+
+// TestGuardedOnEngine does the same on three engines, whose published ports
+// answer after each run, and whose other services go on.
 func TestGuardedOnEngine(t *testing.T) {
 	b := engineBed(t)
 	tasks := b.node.weft(t, "service", "ps", "-q", "web")
-	b.killEach(append(waits("drain", "gone", "join", "verify"), changes("remove", "remove", "create", "create")...))
+	b.killEach(everyKind())
 	if now := b.node.weft(t, "service", "ps", "-q", "web"); now != tasks {
 		t.Errorf("the tasks of a service without published ports are now %s, were %s", now, tasks)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weft/engine/dockerdtest"
+	"weft/engine/kernel"
 	"weft/engine/lab"
 	"weft/wizard"
 )
@@ -238,6 +239,8 @@ type bed struct {
 	subnet string
 	accept string // hazards
 	turn   int
+
+	outside *kernel.Namespace // with a client of the published ports; nil: they don't work here
 }
 
 // contexts are the flags by which every node can be asked itself.
@@ -278,6 +281,7 @@ func (b *bed) check(status string) {
 	if lines := strings.Fields(r.out); len(lines) == 0 || lines[len(lines)-1] != status {
 		b.Errorf("workflow ls: %v, want the last one %s", r, status)
 	}
+	b.answer()
 }
 
 // killAt kills one run and goes on with it. A run that never comes there is
@@ -353,27 +357,40 @@ func dockerdBed(t *testing.T) *bed {
 	l, nodes := startDockerds(t, 3)
 	swarm(t, nodes)
 	awaitNodes(t, nodes[0], 3)
+	publish(t, nodes[0])
+	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks"}
+}
+
+// publish makes three services with five ports.
+func publish(t *testing.T, n node) {
+	t.Helper()
 	for name, ports := range map[string][]string{
 		"one":  {"published=8001,target=80"},
-		"two":  {"published=8002,target=80", "published=8102,target=53,protocol=udp"},
+		"two":  {"published=8002,target=80", "published=8102,target=80,protocol=udp"},
 		"host": {"published=8003,target=80,mode=host", "published=8103,target=80"},
 	} {
 		args := []string{"service", "create", "--detach", "--name", name, "--label", "test=" + name, "--update-monitor", "300ms"}
 		for _, p := range ports {
 			args = append(args, "--publish", p)
 		}
-		nodes[0].weft(t, append(args, "weft/probe")...)
+		n.weft(t, append(args, "weft/probe")...)
 	}
-	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks"}
 }
 
-// engineBed is a swarm of three engines with a service.
+// engineBed is a swarm of three engines with a few services, one of which
+// publishes nothing.
 func engineBed(t *testing.T) *bed {
 	t.Helper()
 	l, nodes := testLab(t, 3)
 	swarm(t, nodes)
 	nodes[0].weft(t, "network", "create", "-d", "overlay", "--subnet", "10.20.0.0/16", "ov")
 	nodes[0].weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "3", "weft/probe")
-	awaitReplicas(t, nodes[0], "web", "3/3")
-	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24"}
+	publish(t, nodes[0])
+	for name, want := range map[string]string{"web": "3/3", "one": "1/1", "two": "1/1", "host": "1/1"} {
+		awaitReplicas(t, nodes[0], name, want)
+	}
+	outside, _ := outsider(t, l, nodes)
+	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks", outside: outside}
+	b.answer()
+	return b
 }

@@ -48,14 +48,22 @@ func joinBed(t *testing.T, l *lab.Lab, nodes []node) *meshBed {
 	for _, n := range nodes {
 		b.hosts = append(b.hosts, s.hostNet(t, n))
 	}
-	b.outside = openNet(t, l.Underlay())
-	bridge := strings.Fields(netnstest.Exec(t, b.outside, "ip", "-o", "link", "show", "type", "bridge"))[1]
-	bridge = strings.TrimSuffix(bridge, ":")
-	netnstest.Exec(t, b.outside, "ip", "addr", "add", strings.TrimSuffix(nodes[0].addr(), ".1")+".200/24", "dev", bridge)
+	var bridge string
+	b.outside, bridge = outsider(t, l, nodes)
 	v6 := b.addrV6(0).As16()
 	v6[15] = 200
 	netnstest.Exec(t, b.outside, "ip", "addr", "add", netip.AddrFrom16(v6).String()+"/64", "dev", bridge, "nodad")
 	return b
+}
+
+// outsider gives a client of the hosts that is none of them, and its link to
+// them.
+func outsider(t *testing.T, l *lab.Lab, nodes []node) (ns *kernel.Namespace, link string) {
+	t.Helper()
+	ns = openNet(t, l.Underlay())
+	link = strings.TrimSuffix(strings.Fields(netnstest.Exec(t, ns, "ip", "-o", "link", "show", "type", "bridge"))[1], ":")
+	netnstest.Exec(t, ns, "ip", "addr", "add", strings.TrimSuffix(nodes[0].addr(), ".1")+".200/24", "dev", link)
+	return ns, link
 }
 
 // addrV6 gives a host's IPv6 address on the underlay.

@@ -56,7 +56,7 @@ func (o operator) inside() string {
 // publishing are twelve services with twenty ports, by their flags.
 func publishing() map[string][]string {
 	tcp := func(port int) string { return fmt.Sprintf("published=%d,target=80", port) }
-	udp := func(port int) string { return fmt.Sprintf("published=%d,target=53,protocol=udp", port) }
+	udp := func(port int) string { return fmt.Sprintf("published=%d,target=80,protocol=udp", port) }
 	host := func(port int) string { return fmt.Sprintf("published=%d,target=80,mode=host", port) }
 	return map[string][]string{
 		"s01": {tcp(8001)}, "s02": {tcp(8002), tcp(8102)}, "s03": {udp(8003)}, "s04": {tcp(8004), udp(8004)},
@@ -111,7 +111,7 @@ func TestCustomiseDockerd(t *testing.T) {
 	if r := o.run("workflow", "ls", "--format", "{{.Status}} {{.Step}}"); !strings.HasPrefix(r.out, "done ") {
 		t.Errorf("workflow ls: %v", r)
 	}
-	breakPort(o, nodes, 8005)
+	breakPort(o, nodes, 8005, time.Minute)
 	if diff := cmp.Diff(before, specs(t, nodes[0])); diff != "" {
 		t.Errorf("specs before (-) and after the second run (+):\n%s", diff)
 	}
@@ -119,7 +119,7 @@ func TestCustomiseDockerd(t *testing.T) {
 
 // breakPort has a port that answered stop to do so in the middle of a run: it
 // must be found out, and the run wait for it to be mended.
-func breakPort(o operator, nodes []node, port int) {
+func breakPort(o operator, nodes []node, port int, patience time.Duration) {
 	o.Helper()
 	table := fmt.Sprintf("table inet broken { chain in { type filter hook prerouting priority raw; tcp dport %[1]d drop; }; chain out { type filter hook output priority raw; tcp dport %[1]d drop; }; }", port)
 	everywhere := func(words ...string) {
@@ -128,7 +128,7 @@ func breakPort(o operator, nodes []node, port int) {
 		}
 	}
 	said, err := o.struck(&victim{aim: aim{event: wizard.StepBegins, step: "verify"}, instead: func() { everywhere(table) }},
-		"ingress", "customise", "--name", "ingress", "--subnet", "10.12.0.0/16", "--json", "--yes", "--accept", "drops-ingress-traffic,restarts-tasks", "--patience", "60s")
+		"ingress", "customise", "--name", "ingress", "--subnet", "10.12.0.0/16", "--json", "--yes", "--accept", "drops-ingress-traffic,restarts-tasks", "--patience", patience.String())
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 13 || !strings.Contains(said, strconv.Itoa(port)) {
 		o.Fatalf("with port %d broken: %v\n%s", port, err, said)

@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -52,27 +55,55 @@ func (n Nodes) Taken(ctx context.Context) ([]ingress.Subnet, error) {
 	return list, nil
 }
 
-// dialTimeout is how long a port may take to answer.
-const dialTimeout = 2 * time.Second
+// dialTimeout is how long a port may take to answer, and datagrams how many of
+// them are sent meanwhile: one may get lost.
+const (
+	dialTimeout = 2 * time.Second
+	datagrams   = 2
+)
 
-// Dialer finds out whether ports answer by connecting to them. It is an
-// ingress.Prober. Only of TCP can it say anything.
+// Dialer finds out whether ports answer: of TCP by connecting, of UDP by sending
+// a datagram without content, to which a server may or may not say something.
+// It is an ingress.Prober.
 type Dialer struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Answers is part of ingress.Prober.
 func (d Dialer) Answers(ctx context.Context, addr string, p ingress.Port) bool {
-	if p.Protocol != "tcp" && p.Protocol != "" {
+	if p.Protocol != "tcp" && p.Protocol != "udp" && p.Protocol != "" {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := d.Dial(ctx, "tcp", net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
+	conn, err := d.Dial(ctx, cmp.Or(p.Protocol, "tcp"), net.JoinHostPort(addr, strconv.Itoa(int(p.PublishedPort))))
 	if err != nil {
 		return false
 	}
-	return conn.Close() == nil
+	answered := p.Protocol != "udp" || replies(ctx, conn)
+	return conn.Close() == nil && answered
+}
+
+// replies says whether anything comes back for an empty datagram.
+func replies(ctx context.Context, conn net.Conn) bool {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for range datagrams {
+		if _, err := conn.Write(nil); err != nil {
+			return false
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(dialTimeout / datagrams)); err != nil {
+			return false
+		}
+		_, err := conn.Read(make([]byte, 1))
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
+			return false // as a refusal
+		}
+	}
+	return false
 }
 
 // Machine is what an observer on the manager's own machine adds to what its API

@@ -149,7 +149,8 @@ func TestIngressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(t, m.RemoveNetwork(t.Context(), "ingress"), errdefs.IsInvalidArgument,
-		"rpc error: code = FailedPrecondition desc = ingress network cannot be removed because service "+r.Service.ID+" depends on it")
+		"rpc error: code = FailedPrecondition desc = ingress network cannot be removed because service "+r.Service.ID+" depends on it; "+
+			"network ingress is used by: service web; take their published ports off first")
 	if err := m.RemoveService(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}

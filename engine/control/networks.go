@@ -98,15 +98,19 @@ func (n *Node) CreateNetwork(ctx context.Context, req network.CreateRequest) (st
 	return id, err
 }
 
-// RemoveNetwork removes a swarm network nothing uses.
+// RemoveNetwork removes a swarm network nothing uses. A refusal names all that
+// do.
 func (n *Node) RemoveNetwork(ctx context.Context, id string) error {
 	return n.ask(ctx, func(ctx context.Context, c api.ControlClient) error {
 		nw, err := findNetwork(ctx, c, id)
 		if err != nil {
 			return err
 		}
+		if err := checkDrained(ctx, c, nw); err != nil {
+			return err
+		}
 		_, err = c.RemoveNetwork(ctx, &api.RemoveNetworkRequest{NetworkID: nw.ID})
-		return err
+		return named(ctx, c, nw, err)
 	})
 }
 

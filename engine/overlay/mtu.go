@@ -9,10 +9,13 @@ import (
 )
 
 const (
-	minMTU   = 68    // IPv4 (RFC 791)
-	minMTUv6 = 1280  // RFC 8200, section 5
-	maxMTU   = 65535 // of a veth device, and of IP
+	minMTU = 68    // IPv4 (RFC 791)
+	maxMTU = 65535 // of a veth device, and of IP
 )
+
+// MinMTUv6 is the least MTU of a network that carries IPv6, in bytes (RFC 8200,
+// section 5).
+const MinMTUv6 = 1280
 
 // taskMTU gives the MTU tasks see on an underlay of that MTU, and whether that
 // is less than the network asked for. asked 0 means what the underlay allows.
@@ -32,7 +35,7 @@ func checkMTU(nw model.Network, mtu int) error {
 	least, family := minMTU, "IPv4"
 	for _, s := range nw.Segments() {
 		if s.HasV6() {
-			least, family = minMTUv6, "IPv6"
+			least, family = MinMTUv6, "IPv6"
 		}
 	}
 	if mtu >= least {

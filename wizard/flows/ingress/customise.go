@@ -125,17 +125,6 @@ func keep(w *World, opts *Options) (*saved, error) {
 	return s, nil
 }
 
-// probe finds out which of the ports answer now.
-func (c *Swarm) probe(ctx context.Context, w *World, s *saved) {
-	for _, list := range [][]kept{s.Services, s.Bystanders} {
-		for i := range list {
-			k := &list[i]
-			j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == k.ID })
-			k.Answered, k.Silent = c.baseline(ctx, w, &w.Services[j])
-		}
-	}
-}
-
 func running(tasks []Task, service string) int {
 	n := 0
 	for _, t := range tasks {

@@ -3,8 +3,10 @@ package ingress
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,6 +134,13 @@ func TestPreflight(t *testing.T) {
 		"subnet-in-pool":      {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.250.7.0/24"}} }, "outside of it"},
 		"ipv6-without-subnet": {func(_ *World, s *saved) { s.New.EnableIPv6 = true }, "IPv6 --subnet"},
 		"subnet-too-small":    {func(_ *World, s *saved) { s.New.IPAM.Config = []Pool{{Subnet: "10.11.0.0/29"}} }, "larger --subnet"},
+		"mtu-unchecked": {func(w *World, s *saved) {
+			w.Underlay, s.New.Options = 0, map[string]string{MTUOption: "1200"}
+		}, "a manager's own machine"},
+		"mtu-below-ipv6": {func(_ *World, s *saved) {
+			s.New.EnableIPv6, s.New.Options = true, map[string]string{MTUOption: "1200"}
+			s.New.IPAM.Config = append(s.New.IPAM.Config, Pool{Subnet: "fd00:11::/64"})
+		}, "--mtu 1280 or more"},
 		"mtu-too-large":       {func(_ *World, s *saved) { s.New.Options = map[string]string{MTUOption: "1500"} }, "--mtu 1450 or less"},
 		"spec-not-understood": {func(w *World, _ *saved) { w.Services[0].Lossy = "Unknown.kept" }, "as new as the engine"},
 		"service-updating":    {func(w *World, _ *saved) { w.Services[0].Update = "updating" }, "weft service ps web"},
@@ -148,19 +157,63 @@ func TestPreflight(t *testing.T) {
 	if w, s := sound(); len(preflight(w, s)) > 0 {
 		t.Errorf("found %+v in a sound swarm", preflight(w, s))
 	}
-	source, err := os.ReadFile("preflight.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`(?:Code: |blocks\()"([a-z0-9-]+)"`).FindAllStringSubmatch(string(source), -1) {
-		if _, is := table[m[1]]; !is && m[1] != "unreadable" {
-			t.Errorf("no test finds %s", m[1])
+	for _, code := range codes(t) {
+		if _, is := table[code]; !is && code != "unreadable" { // TestReview finds that
+			t.Errorf("no test finds %s", code)
 		}
 	}
 	w, s := sound()
 	s.New.IPAM.Config = []Pool{{Subnet: "192.0.2.0/24"}}
 	if f := preflight(w, s); len(f) != 1 || f[0].Severity != wizard.Blocks || !strings.Contains(f[0].Text, "address 192.0.2.1 of node n1") {
 		t.Errorf("a node's own address: %+v", f)
+	}
+}
+
+// codes gives the codes of all findings, as the source has them.
+func codes(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:Code: |blocks\()([^,]+)`).FindAllStringSubmatch(string(source), -1) {
+			if m[1] == "code" { // blocks itself
+				continue
+			}
+			code, err := strconv.Unquote(m[1])
+			if err != nil {
+				t.Errorf("%s: the code %s is not written out: nobody can look for it", name, m[1])
+			}
+			list = append(list, code)
+		}
+	}
+	if len(list) < 15 {
+		t.Errorf("found only %v", list)
+	}
+	return list
+}
+
+// TestReview looks at findings for answers on their way.
+func TestReview(t *testing.T) {
+	w := World{Manager: true, Quorum: true, Underlay: 1500, Services: []Service{{ID: "s", Name: "web", Spec: json.RawMessage(`{"EndpointSpec":7}`)}}}
+	if list := (&view{w}).Review(json.RawMessage(`{}`)); len(list) != 1 || list[0].Code != "unreadable" || !strings.Contains(list[0].Fix, "as new as the engine") {
+		t.Errorf("a service that can't be read: %+v", list)
+	}
+	w.Services = nil
+	if list := (&view{w}).Review(json.RawMessage(`{"mtu":1480}`)); len(list) != 1 || list[0].Code != "mtu-too-large" || list[0].Answer != "mtu" {
+		t.Errorf("an answer that does not fit: %+v", list)
+	}
+	if list := (&view{w}).Review(json.RawMessage(`{"mtu":1400}`)); len(list) > 0 {
+		t.Errorf("an answer that fits: %+v", list)
 	}
 }
 

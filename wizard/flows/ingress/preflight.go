@@ -15,6 +15,10 @@ import (
 // Ethernet of 14, IPv4 of 20, UDP of 8, VXLAN of 8).
 const overheadBytes = 50
 
+// minMTUv6 is the least MTU of a network with IPv6, in bytes (RFC 8200, section
+// 5).
+const minMTUv6 = 1280
+
 // preflight gives all that speaks against the plan, not only the first.
 func preflight(w *World, s *saved) []wizard.Finding {
 	var list []wizard.Finding
@@ -169,11 +173,22 @@ func checkRoom(w *World, s *saved) []wizard.Finding {
 
 func checkMTUs(w *World, s *saved) []wizard.Finding {
 	mtu := s.New.mtu()
-	if w.Underlay == 0 || mtu <= w.Underlay-overheadBytes {
+	switch {
+	case mtu == 0:
 		return nil
+	case s.New.EnableIPv6 && mtu < minMTUv6:
+		return about("mtu", blocks("mtu-below-ipv6", fmt.Sprintf("give --mtu %d or more, or --ipv6=false", minMTUv6), "MTU %d is too small for IPv6, which is asked for", mtu))
+	case w.Underlay == 0:
+		return about("mtu", wizard.Finding{
+			Code: "mtu-unchecked", Severity: wizard.Tells,
+			Text: fmt.Sprintf("what the network between the nodes carries can't be seen from here: whether MTU %d and the %d bytes of VXLAN fit is not checked", mtu, overheadBytes),
+			Fix:  "run this on a manager's own machine",
+		})
+	case mtu > w.Underlay-overheadBytes:
+		return about("mtu", blocks("mtu-too-large", fmt.Sprintf("give --mtu %d or less", w.Underlay-overheadBytes),
+			"MTU %d does not fit: the network between the nodes carries %d, and VXLAN takes %d of it", mtu, w.Underlay, overheadBytes))
 	}
-	return about("mtu", blocks("mtu-too-large", fmt.Sprintf("give --mtu %d or less", w.Underlay-overheadBytes),
-		"MTU %d does not fit: the network between the nodes carries %d, and VXLAN takes %d of it", mtu, w.Underlay, overheadBytes))
+	return nil
 }
 
 func checkServices(w *World, s *saved) []wizard.Finding {

@@ -12,39 +12,74 @@ import (
 	"weft/wizard"
 )
 
-// baseline finds out which ports of a service answer now, and where: on every
-// node for those of the mesh, on any for those of a task's node.
-func (c *Swarm) baseline(ctx context.Context, w *World, svc *Service) (answered []answer, silent []Port) {
-	for _, p := range svc.Ports {
-		if addrs := c.where(ctx, p, w.Nodes); len(addrs) > 0 {
-			answered = append(answered, answer{p, addrs})
-		} else {
-			silent = append(silent, p)
-		}
-	}
-	return answered, silent
+// atOnce is how many questions are under way at a time: a port that is silent
+// takes as long as a Prober waits.
+const atOnce = 64
+
+// question is whether a port answers at an address.
+type question struct {
+	port Port
+	addr string
 }
 
-// where gives the addresses of nodes at which a port answers.
-func (c *Swarm) where(ctx context.Context, p Port, nodes []Node) []string {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var list []string
-	for _, n := range nodes {
-		if n.Addr == "" || !n.Ready() {
-			continue
-		}
-		wg.Go(func() {
-			if c.Prober.Answers(ctx, n.Addr, p) {
-				mu.Lock()
-				defer mu.Unlock()
-				list = append(list, n.Addr)
+// ask has ports asked at every node that is up, and gives the addresses at which
+// each answers, sorted.
+func (c *Swarm) ask(ctx context.Context, w *World, ports []Port) map[Port][]string {
+	var list []question
+	for _, p := range ports {
+		for _, n := range w.Nodes {
+			if n.Addr != "" && n.Ready() {
+				list = append(list, question{p, n.Addr})
 			}
+		}
+	}
+	yes := make([]bool, len(list))
+	room := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, q := range list {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			yes[i] = c.Prober.Answers(ctx, q.addr, q.port)
 		})
 	}
 	wg.Wait()
-	slices.Sort(list)
-	return list
+	out := map[Port][]string{}
+	for i, q := range list {
+		if yes[i] {
+			out[q.port] = append(out[q.port], q.addr)
+		}
+	}
+	for p := range out {
+		slices.Sort(out[p])
+		out[p] = slices.Compact(out[p]) // two services may have a port in host mode
+	}
+	return out
+}
+
+// probe finds out which of the ports answer now, and where: on every node for
+// those of the mesh, on any for those of a task's node.
+func (c *Swarm) probe(ctx context.Context, w *World, s *saved) {
+	var ports []Port
+	each := func(do func(k *kept, svc *Service)) {
+		for _, list := range [][]kept{s.Services, s.Bystanders} {
+			for i := range list {
+				j := slices.IndexFunc(w.Services, func(svc Service) bool { return svc.ID == list[i].ID })
+				do(&list[i], &w.Services[j])
+			}
+		}
+	}
+	each(func(_ *kept, svc *Service) { ports = append(ports, svc.Ports...) })
+	now := c.ask(ctx, w, ports)
+	each(func(k *kept, svc *Service) {
+		for _, p := range svc.Ports {
+			if addrs := now[p]; len(addrs) > 0 {
+				k.Answered = append(k.Answered, answer{p, addrs})
+			} else {
+				k.Silent = append(k.Silent, p)
+			}
+		}
+	})
 }
 
 func (c *Swarm) verifyStep(s *saved) wizard.Step {
@@ -78,13 +113,7 @@ func (c *Swarm) verify(ctx context.Context, s *saved, log *wizard.Log) error {
 		if err != nil {
 			return nil, err
 		}
-		var missing []lack
-		for _, list := range [][]kept{s.Services, s.Bystanders} {
-			for i := range list {
-				missing = append(missing, c.mute(ctx, &w, &list[i])...)
-			}
-		}
-		return missing, nil
+		return c.mute(ctx, &w, slices.Concat(s.Services, s.Bystanders)), nil
 	}, log)
 }
 
@@ -112,29 +141,41 @@ func (c *Swarm) intact(ctx context.Context, k *kept) error {
 	return nil
 }
 
-// mute names the ports of a service that answered before and do not now.
-func (c *Swarm) mute(ctx context.Context, w *World, k *kept) []lack {
-	i := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == k.ID })
-	if i < 0 {
-		return nil // putBack has told
+// mute names the ports of services that answered before and do not now.
+func (c *Swarm) mute(ctx context.Context, w *World, services []kept) []lack {
+	type expected struct {
+		answer
+		service string
 	}
-	var list []lack
-	for _, was := range k.Answered {
-		port := renumbered(was.Port, w.Services[i].Ports)
-		is := c.where(ctx, port, w.Nodes)
+	var list []expected
+	var ports []Port
+	for _, k := range services {
+		i := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == k.ID })
+		if i < 0 {
+			continue // putBack has told
+		}
+		for _, was := range k.Answered {
+			was.Port = renumbered(was.Port, w.Services[i].Ports)
+			list, ports = append(list, expected{was, k.Name}), append(ports, was.Port)
+		}
+	}
+	now := c.ask(ctx, w, ports)
+	var missing []lack
+	for _, was := range list {
+		is := now[was.Port]
 		if !was.Port.Ingress() {
 			if len(is) == 0 {
-				list = append(list, lack{fmt.Sprintf("%s of %s", port, k.Name), "answers on no node"})
+				missing = append(missing, lack{fmt.Sprintf("%s of %s", was.Port, was.service), "answers on no node"})
 			}
 			continue
 		}
 		for _, addr := range was.Addrs {
 			if !slices.Contains(is, addr) {
-				list = append(list, lack{fmt.Sprintf("%s of %s at %s", port, k.Name, addr), "does not answer"})
+				missing = append(missing, lack{fmt.Sprintf("%s of %s at %s", was.Port, was.service, addr), "does not answer"})
 			}
 		}
 	}
-	return list
+	return missing
 }
 
 // renumbered gives the present form of a port, whose number the engine may have

@@ -164,7 +164,8 @@ type Nodes interface {
 
 // Prober tells whether a port answers at an address.
 type Prober interface {
-	// Answers is true only if something did: silence on UDP says nothing.
+	// Answers is true only if something did: silence on UDP says nothing. It is
+	// safe for concurrent use.
 	Answers(ctx context.Context, addr string, p Port) bool
 }
 
