@@ -389,7 +389,7 @@ func engineBed(t *testing.T) *bed {
 	for name, want := range map[string]string{"web": "3/3", "one": "1/1", "two": "1/1", "host": "1/1"} {
 		awaitReplicas(t, nodes[0], name, want)
 	}
-	outside, _ := outsider(t, l, nodes)
+	outside, _ := clientOf(t, l, nodes)
 	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks", outside: outside}
 	b.answer()
 	return b

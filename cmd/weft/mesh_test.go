@@ -49,16 +49,16 @@ func joinBed(t *testing.T, l *lab.Lab, nodes []node) *meshBed {
 		b.hosts = append(b.hosts, s.hostNet(t, n))
 	}
 	var bridge string
-	b.outside, bridge = outsider(t, l, nodes)
+	b.outside, bridge = clientOf(t, l, nodes)
 	v6 := b.addrV6(0).As16()
 	v6[15] = 200
 	netnstest.Exec(t, b.outside, "ip", "addr", "add", netip.AddrFrom16(v6).String()+"/64", "dev", bridge, "nodad")
 	return b
 }
 
-// outsider gives a client of the hosts that is none of them, and its link to
+// clientOf gives a client of the hosts that is none of them, and its link to
 // them.
-func outsider(t *testing.T, l *lab.Lab, nodes []node) (ns *kernel.Namespace, link string) {
+func clientOf(t *testing.T, l *lab.Lab, nodes []node) (ns *kernel.Namespace, link string) {
 	t.Helper()
 	ns = openNet(t, l.Underlay())
 	link = strings.TrimSuffix(strings.Fields(netnstest.Exec(t, ns, "ip", "-o", "link", "show", "type", "bridge"))[1], ":")

@@ -184,7 +184,7 @@ func TestCustomiseEngine(t *testing.T) {
 		}
 		awaitReplicas(t, nodes[0], name, want)
 	}
-	outside, _ := outsider(t, l, nodes)
+	outside, _ := clientOf(t, l, nodes)
 	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", outside: outside}
 	b.answer()
 	t.Run("customise", b.at((*bed).customised))

@@ -52,8 +52,8 @@ func explainHostPorts(ctx context.Context, c api.ControlClient, tasks []*api.Tas
 	return nil
 }
 
-// holds reports whether a task has one of another's ports of its node, which.
-func holds(t, other *api.Task) (string, bool) {
+// blocks reports whether a task has one of another's ports of its node, which.
+func blocks(t, other *api.Task) (string, bool) {
 	if t.ID == other.ID || other.NodeID == "" || other.Status.State > api.TaskStateRunning {
 		return "", false
 	}
@@ -76,7 +76,7 @@ func portHolders(t *api.Task, all []*api.Task, nodes map[string]string) []string
 		if t.NodeID != "" && t.NodeID != other.NodeID {
 			continue
 		}
-		if port, ok := holds(t, other); ok {
+		if port, ok := blocks(t, other); ok {
 			out = append(out, fmt.Sprintf("%s of %s is held by %s", port, nodes[other.NodeID], naming.Task(other)))
 		}
 	}
@@ -86,7 +86,7 @@ func portHolders(t *api.Task, all []*api.Task, nodes map[string]string) []string
 
 func own(t *api.Task, all []*api.Task) bool {
 	return slices.ContainsFunc(all, func(other *api.Task) bool {
-		_, ok := holds(t, other)
+		_, ok := blocks(t, other)
 		return ok && other.ServiceID == t.ServiceID
 	})
 }

@@ -39,7 +39,7 @@ func (s *Server) containerStats(w *response, r *request) error {
 				return err
 			}
 		}
-		return writeJSON(w, http.StatusOK, last)
+		return WriteJSON(w, http.StatusOK, last)
 	}
 	var out io.Writer = begin(w, "application/json")
 	for enc := json.NewEncoder(out); err == nil; last, err = s.nextStats(r, ticker, last) {

@@ -170,7 +170,7 @@ func (b containerBackend) Logs(ctx context.Context, name string, opts dockerapi.
 	if opts.Tail >= 0 {
 		from = max(len(c.output)-opts.Tail, 0)
 	}
-	if opts.Follow {
+	if opts.Follow && c.State == model.StateRunning {
 		exits = c.exits
 	}
 	e.mu.Unlock()
