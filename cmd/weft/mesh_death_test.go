@@ -1,0 +1,169 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weft/engine/kernel"
+	"weft/engine/lab"
+)
+
+// watch asks a port all the time, and notes when it asked in vain.
+type watch struct {
+	stop chan struct{}
+	done sync.WaitGroup
+
+	mu     sync.Mutex // guards the following
+	asked  int
+	failed []time.Time // when they began
+	last   error
+}
+
+// patience is how long a request may take before it counts as failed: what is
+// asked of a dead host gets no answer at all. On a busy machine a good one takes
+// a while, too.
+const patience = 3 * time.Second
+
+// startWatch asks with so many clients, half of which keep their connections.
+func startWatch(t *testing.T, from *kernel.Namespace, url string, clients int) *watch {
+	t.Helper()
+	w := &watch{stop: make(chan struct{})}
+	for i := range clients {
+		transport := &http.Transport{
+			DisableKeepAlives: i%2 == 0,
+			DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+				err = kernel.Do(from, func() (err error) {
+					c, err = new(net.Dialer).DialContext(ctx, network, addr)
+					return err
+				})
+				return c, err
+			},
+		}
+		client := &http.Client{Transport: transport, Timeout: patience}
+		w.done.Go(func() {
+			defer transport.CloseIdleConnections()
+			for {
+				select {
+				case <-w.stop:
+					return
+				default:
+					w.one(client, url)
+				}
+			}
+		})
+	}
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *watch) one(client *http.Client, url string) {
+	begun := time.Now()
+	r, err := client.Get(url) //nolint:noctx // the client has a timeout
+	if err == nil {
+		err = r.Body.Close()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if err != nil {
+		w.failed, w.last = append(w.failed, begun), err
+	}
+}
+
+func (w *watch) end() {
+	select {
+	case <-w.stop:
+	default:
+		close(w.stop)
+	}
+	w.done.Wait()
+}
+
+// since gives how many requests failed, and how long after a moment the last of
+// them began.
+func (w *watch) since(kill time.Time) (failed int, after time.Duration, last error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, begun := range w.failed {
+		after = max(after, begun.Sub(kill))
+	}
+	return len(w.failed), after, w.last
+}
+
+// quiet waits until nothing has failed for so long.
+func (w *watch) quiet(t *testing.T, long time.Duration) {
+	t.Helper()
+	await(t, time.Minute, func() (bool, string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n := len(w.failed)
+		return n == 0 || time.Since(w.failed[n-1]) > long, fmt.Sprintf("%d of %d failed, the last with %v", n, w.asked, w.last)
+	})
+}
+
+// TestMeshOutlivesDeaths kills a task, and then a host, without a warning. What
+// has been asked in vain ends in the time the design promises.
+func TestMeshOutlivesDeaths(t *testing.T) {
+	t.Parallel()
+	b := newMeshBed(t)
+	one := b.nodes[0]
+	one.weft(t, "service", "create", "-q", "--name", "web", "--replicas", "4", "--publish", "8080:80",
+		"--constraint", "node.hostname!=host1", "--restart-delay", "0s", "weft/probe")
+	url := "http://" + one.addr() + ":8080/"
+	for _, c := range []struct {
+		name string
+		kill func(t *testing.T)
+		most time.Duration
+	}{
+		{"task", func(t *testing.T) { b.killTask(t, "web") }, time.Second},
+		{"host", func(t *testing.T) { must(t, b.lab.Kill(context.Background(), "host3")) }, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			awaitServing(t, one, 4)
+			w := startWatch(t, b.outside, url, 4)
+			await(t, 20*time.Second, func() (bool, string) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.asked > 200, fmt.Sprintf("%d requests", w.asked)
+			})
+			killed := time.Now()
+			c.kill(t)
+			await(t, time.Minute, func() (bool, string) { return time.Since(killed) > c.most+time.Second, "" })
+			w.quiet(t, time.Second)
+			w.end()
+			failed, after, last := w.since(killed)
+			t.Logf("%d of %d requests failed, until %v after the kill: %v", failed, w.asked, after.Round(time.Millisecond), last)
+			if after > c.most {
+				t.Errorf("requests failed until %v after the kill, want %v", after, c.most)
+			}
+		})
+	}
+}
+
+// killTask kills one of a service's tasks from outside, behind its engine's back.
+func (b *meshBed) killTask(t *testing.T, service string) {
+	t.Helper()
+	for _, n := range b.nodes[1:] {
+		for _, id := range strings.Fields(n.weft(t, "ps", "-q", "--filter", "name="+service+".")) {
+			pid := n.weft(t, "inspect", "--format", "{{.State.Pid}}", id)
+			must(t, b.lab.Exec(t.Context(), n.Name, lab.Process{Args: []string{"sh", "-c", "kill -9 " + pid}}))
+			return
+		}
+	}
+	t.Fatalf("no task of %s", service)
+}
+
+// awaitServing waits until a node sends flows to so many tasks of port 8080.
+func awaitServing(t *testing.T, n node, tasks int) {
+	t.Helper()
+	await(t, time.Minute, func() (bool, string) {
+		got := n.weft(t, "mesh", "ls", "--format", "{{.Tasks}}")
+		return got == fmt.Sprintf("%d/%d", tasks, tasks), got
+	})
+}
