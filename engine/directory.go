@@ -406,7 +406,7 @@ func virtualIPs(nw model.Network, records map[string]model.Record) []vip.Service
 		if v6 := seg.AddrV6(addr); ok && v6.IsValid() {
 			six := vip.Service{VIP: v6.Addr()}
 			for _, t := range s.Tasks {
-				if a, found := nw.Segment(t); found {
+				if a, found := nw.Segment(t); found && a.HasV6() { // not every subnet has a pair
 					six.Tasks = append(six.Tasks, a.AddrV6(t).Addr())
 				}
 			}

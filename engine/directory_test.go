@@ -1,15 +1,18 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	mdns "github.com/miekg/dns"
 
 	"weft/engine/dns"
+	"weft/engine/gossip"
 	"weft/engine/kernel"
 	"weft/engine/model"
 	"weft/engine/netnstest"
@@ -69,6 +72,65 @@ func TestDirectoryAnswers(t *testing.T) {
 		}
 	}
 	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := netnstest.Exec(t, ns, "nft", "list", "ruleset") + netnstest.Exec(t, ns, "ss", "-Hlntu"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// TestVirtualIPsWithoutPair has IPv6 in one subnet of two.
+func TestVirtualIPsWithoutPair(t *testing.T) {
+	nw := model.Network{ID: "n", Scope: model.ScopeSwarm, Subnets: []model.Subnet{
+		{Prefix: netip.MustParsePrefix("10.20.0.0/16")}, {Prefix: netip.MustParsePrefix("10.21.0.0/16")}, {Prefix: netip.MustParsePrefix("fd00:20::/64")},
+	}}
+	vip := netip.MustParseAddr("10.20.0.2")
+	got := virtualIPs(nw, map[string]model.Record{
+		"a": {VIP: vip, Addr: netip.MustParseAddr("10.20.0.3")}, "b": {VIP: vip, Addr: netip.MustParseAddr("10.21.0.3")},
+	})
+	if len(got) != 2 || len(got[0].Tasks) != 2 || len(got[1].Tasks) != 1 || got[1].Tasks[0].String() != "fd00:20::a14:3" {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestDirectoryServesMachines has virtual machines ask at an address of their
+// network, where services mean their tasks, and takes a sandbox out of it all.
+func TestDirectoryServesMachines(t *testing.T) {
+	netnstest.Require(t)
+	ns, _ := netnstest.Sandbox(t)
+	netnstest.Exec(t, ns, "ip", "link", "set", "lo", "up")
+	netnstest.Exec(t, ns, "ip", "addr", "add", "10.20.0.1/32", "dev", "lo")
+	d := newDirectory(slog.New(slog.DiscardHandler))
+	d.heard = func(string, []string) {}
+	nw := model.Network{ID: "n", Name: "ov", Scope: model.ScopeSwarm, Subnets: []model.Subnet{{Prefix: netip.MustParsePrefix("10.20.0.0/24")}}}
+	d.apply("n", []gossip.RecordChange{{Record: model.Record{
+		EndpointID: "e", Name: "web.1", ServiceName: "web", VIP: netip.MustParseAddr("10.20.0.9"), Addr: netip.MustParseAddr("10.20.0.7"),
+	}}}, true)
+	machines := place{containerID: "tap-n", sandbox: ns.Path(), networks: []model.Network{nw}, at: []netip.Addr{netip.MustParseAddr("10.20.0.1")}}
+	sandbox := place{containerID: "box", sandbox: ns.Path(), networks: []model.Network{nw}}
+	for server, p := range map[string]place{"10.20.0.1:53": machines, "127.0.0.11:53": sandbox} {
+		if err := d.enter(p); err != nil {
+			t.Fatal(err)
+		}
+		want := "10.20.0.7"
+		if len(p.at) == 0 {
+			want = "10.20.0.9"
+		}
+		err := kernel.Do(ns, func() error {
+			resp, _, err := new(mdns.Client).Exchange(new(mdns.Msg).SetQuestion("web.", mdns.TypeA), server)
+			if err == nil && (len(resp.Answer) != 1 || resp.Answer[0].(*mdns.A).A.String() != want) {
+				t.Errorf("web at %s: %s, want %s", server, resp, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", server, err)
+		}
+	}
+	if rules := netnstest.Exec(t, ns, "nft", "list", "ruleset"); !strings.Contains(rules, "10.20.0.9") {
+		t.Errorf("the sandbox has no virtual IPs: %s", rules)
+	}
+	if err := errors.Join(d.close(), d.evict(sandbox), d.evict(machines)); err != nil { // as after a crash
 		t.Fatal(err)
 	}
 	if left := netnstest.Exec(t, ns, "nft", "list", "ruleset") + netnstest.Exec(t, ns, "ss", "-Hlntu"); left != "" {

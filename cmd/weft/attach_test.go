@@ -124,6 +124,9 @@ func TestAttachAnything(t *testing.T) {
 	before := state()
 
 	refusals(t, l, worker, pid)
+	worker.weft(t, "network", "create", "lan")
+	worker.weft(t, "run", "-d", "--name", "near", "--network", "lan", "weft/probe")
+	near := worker.weft(t, "inspect", "-f", "{{.NetworkSettings.Networks.lan.IPAddress}}", "near")
 	conf := worker.RunPath() + "/made/resolv.conf"
 	all := map[string]outsider{}
 	for name, args := range map[string][]string{
@@ -136,6 +139,10 @@ func TestAttachAnything(t *testing.T) {
 			t.Errorf("%s: %+v", name, a)
 		}
 		all[name] = outsider{a, enter(t, worker, a), a.Resolver.String()}
+	}
+	lan := attach(t, worker, "lan", "--netns", "blue", "--name", "azure-lan")
+	if r := worker.try(t, "network", "rm", "lan"); r.code != 1 || !strings.Contains(r.err, `name:"azure-lan"`) {
+		t.Errorf("network rm: %v", r)
 	}
 	if got := all["blue"]; got.Interface != "eth1" || got.Address.String() != "10.20.0.50/24" || got.resolver != "127.0.0.11" {
 		t.Errorf("blue: %+v", got)
@@ -154,6 +161,11 @@ func TestAttachAnything(t *testing.T) {
 			o.finds(t, "azure", "10.20.0.50")
 			o.finds(t, "proc.ov", all["proc"].Address.Addr().String())
 			o.finds(t, "web", "10.20.0.")
+			if o.Name == "blue" { // which is on a network of its host as well
+				o.finds(t, "near", near)
+				o.pings(t, near)
+				worker.weft(t, "run", "--rm", "--network", "lan", "weft/probe", "ping", "-c", "1", "-W", "5", "azure-lan")
+			}
 			if out, ok := o.asks("nslookup", "web", o.resolver); ok {
 				o.visits(t, out)
 			}
@@ -169,7 +181,7 @@ func TestAttachAnything(t *testing.T) {
 		manager.weft(t, "run", "-d", "--name", "to-"+name, "--network", "ov", "weft/probe", "ping", "-i", "0.1", "-c", "80", o.Address.Addr().String())
 	}
 	restart(t, worker, func() {})
-	if diff := cmp.Diff(3, len(attached(t, worker))); diff != "" {
+	if len(attached(t, worker)) != 4 {
 		t.Errorf("attachments after the crash:\n%s", worker.weft(t, "network", "attachments"))
 	}
 	for name := range all {
@@ -185,6 +197,10 @@ func TestAttachAnything(t *testing.T) {
 
 	// Each way to the end of one.
 	worker.weft(t, "detach", "ov", "--netns", "blue")
+	all["blue"].finds(t, "near", near) // by the other network's
+	worker.weft(t, "detach", lan.ID[:12])
+	worker.weft(t, "rm", "-f", "near")
+	worker.weft(t, "network", "rm", "lan")
 	if _, err := os.Stat(worker.RunPath() + "/made"); !os.IsNotExist(err) {
 		t.Errorf("resolver's file is left: %v", err)
 	}

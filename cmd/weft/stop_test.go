@@ -88,6 +88,7 @@ func TestEngineStopLeavesNothing(t *testing.T) {
 	engine := func(verb string) string { return must(append([]string{bin, "engine", verb}, dirs...)...) }
 	docker := func(args ...string) string { return must(append(slices.Clone(host), args...)...) }
 
+	must("ip", "netns", "add", "blue")
 	before := take()
 	if out := engine("start"); !strings.Contains(out, "is ready") {
 		t.Errorf("start says %q", out)
@@ -101,6 +102,19 @@ func TestEngineStopLeavesNothing(t *testing.T) {
 	docker("service", "create", "--name", "web", "--network", "ov", "--replicas", "3", "weft/probe")
 	docker("run", "-d", "--name", "one", "--network", "ov", "weft/probe")
 	docker("run", "-d", "--network", "none", "weft/probe", "sleep", "1h")
+	docker("network", "create", "lan")
+	attach := func() {
+		docker("attach", "ov", "--netns", "blue")
+		docker("attach", "ov", "--tap", "vm0")
+	}
+	attach()
+	docker("attach", "lan", "--netns", "blue")
+	detached := func(when string) {
+		t.Helper()
+		if out := must("sh", "-c", "ip -n blue -o link; ip netns exec blue nft list tables"); strings.Count(out, "\n") != 1 {
+			t.Errorf("the attached namespace after %s:\n%s", when, out)
+		}
+	}
 	if out := must(bin, "engine", "status", "--run-dir", "/run/weft/run"); !strings.Contains(out, "5 running") {
 		t.Errorf("status:\n%s", out)
 	}
@@ -112,6 +126,7 @@ func TestEngineStopLeavesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, take()); diff != "" {
 		t.Errorf("before the start (-) and after the stop (+):\n%s", diff)
 	}
+	detached("the stop")
 	if r := in(bin, "engine", "status", "--run-dir", "/run/weft/run"); r.code != 1 || !strings.Contains(r.err, "weft engine start") {
 		t.Errorf("status without an engine: %v", r)
 	}
@@ -122,7 +137,15 @@ func TestEngineStopLeavesNothing(t *testing.T) {
 	if out := docker("ps", "-a", "--filter", "name=one", "--format", "{{.State}}"); strings.TrimSpace(out) != "exited" {
 		t.Errorf("container after the restart: %q", out)
 	}
+	if out := docker("network", "attachments", "-q"); out != "" {
+		t.Errorf("attachments after the restart: %q", out)
+	}
+	attach()
 	docker("swarm", "leave", "--force")
+	if out := docker("network", "attachments", "-q"); out != "" {
+		t.Errorf("attachments after leaving the swarm: %q", out)
+	}
+	detached("leaving the swarm")
 	must(bin, "engine", "stop", "--run-dir", "/run/weft/run")
 	if diff := cmp.Diff(before, take()); diff != "" {
 		t.Errorf("before the start (-) and after leave and stop (+):\n%s", diff)

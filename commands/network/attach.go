@@ -41,9 +41,9 @@ type holderOptions struct {
 func holderFlags() []string { return []string{"pid", "netns", "tap"} }
 
 func (o *holderOptions) bind(flags *pflag.FlagSet) {
-	flags.IntVar(&o.pid, "pid", 0, "Process whose network namespace is attached")
-	flags.StringVar(&o.netns, "netns", "", `Network namespace to attach: its path or its name in "ip netns"`)
-	flags.StringVar(&o.tap, "tap", "", "TAP device to make for a virtual machine")
+	flags.IntVar(&o.pid, "pid", 0, "ID of a process, for its network namespace")
+	flags.StringVar(&o.netns, "netns", "", `Network namespace: its path, or its name as in "ip netns"`)
+	flags.StringVar(&o.tap, "tap", "", "Name of the TAP device of a virtual machine, which attaching makes")
 }
 
 func (o *holderOptions) holder() model.Holder {
@@ -154,7 +154,7 @@ func OrAttach(env *cmdenv.Env, docker *cobra.Command) *cobra.Command {
 	docker.Flags().AddFlagSet(own)
 	toNetwork := func(cmd *cobra.Command) bool { return anyChanged(cmd, holderFlags()) }
 	docker.Long = docker.Short + ".\n\n" +
-		"With --pid, --netns or --tap the argument is a network of weft's own engine, and that is attached to it: see \"weft network attach\"."
+		"With --pid, --netns or --tap, attach that to a network of weft's own engine, which is then\nthe argument: see \"weft network attach\"."
 	docker.RunE = func(cmd *cobra.Command, args []string) error {
 		if !toNetwork(cmd) {
 			if used := changedIn(own)(cmd); used != "" {
