@@ -103,7 +103,8 @@ func traces(nw network.Inspect) []string {
 }
 
 // kinds counts what the hosts' kernels have, by kind: tasks may be on other hosts
-// than they were. Routes are not among it: below an MTU of 1280 the mesh does
+// than they were. The bridge of those without a network of the swarm comes with
+// the first one on a host. Routes are not among it: below an MTU of 1280 the mesh does
 // without those of IPv6. Nor are processes: those of one program look alike.
 func (b *bed) kinds() map[string]int {
 	b.Helper()
@@ -111,8 +112,9 @@ func (b *bed) kinds() map[string]int {
 	count := map[string]int{}
 	for _, n := range b.nodes {
 		for _, line := range of.kernel(n) {
-			kind, _, _ := strings.Cut(line, " ")
-			count[kind]++
+			if kind, name, _ := strings.Cut(line, " "); !strings.HasPrefix(name, "weft0:") {
+				count[kind]++
+			}
 		}
 	}
 	delete(count, "route")
