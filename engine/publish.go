@@ -133,16 +133,22 @@ func (p *publisher) close() error {
 	return errors.Join(errs...)
 }
 
-// remove ends the node's part: its ports answer nowhere.
+// remove ends the node's part: its ports answer nowhere. It also takes away what
+// an earlier engine has left of its own.
 func (p *publisher) remove() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var err error
-	if p.host != nil {
-		err = p.host.Remove()
-	}
 	p.empty()
-	return errors.Join(err, p.close())
+	if p.reserve == nil {
+		return nil // the ports of this host are another engine's
+	}
+	if p.host == nil {
+		var err error
+		if p.host, err = mesh.OpenHost(mesh.HostConfig{Namespace: p.hostNS}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(p.host.Remove(), p.close())
 }
 
 // stop leaves what is in the kernel to the next engine.

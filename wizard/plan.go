@@ -1,6 +1,7 @@
 package wizard
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -105,14 +106,17 @@ func (p *Plan) Digest() string {
 // ParsePlan reads a plan from a file's text. It refuses what this version
 // does not know, rather than leave it out.
 func ParsePlan(text []byte) (Plan, error) {
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(text, &head); err == nil && head.Format > PlanFormat {
+		return Plan{}, fmt.Errorf("the plan has format %d, of a newer weft; this one knows up to %d", head.Format, PlanFormat)
+	}
 	var p Plan
-	if err := json.Unmarshal(text, &p); err != nil {
+	if err := strictly(text, &p); err != nil {
 		return Plan{}, fmt.Errorf("read plan: %w", err)
 	}
-	switch {
-	case p.Format > PlanFormat:
-		return Plan{}, fmt.Errorf("the plan has format %d, of a newer weft; this one knows up to %d", p.Format, PlanFormat)
-	case p.Format < 1 || p.Flow == "" || len(p.Steps) == 0:
+	if p.Format < 1 || p.Flow == "" || len(p.Steps) == 0 {
 		return Plan{}, errors.New("this is not a plan: it has no format, flow or steps")
 	}
 	var err error
@@ -120,6 +124,19 @@ func ParsePlan(text []byte) (Plan, error) {
 		p.World, err = compact(p.World)
 	}
 	return p, err
+}
+
+// strictly reads one JSON object whose members are all known.
+func strictly(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if d.More() {
+		return errors.New("there is more after its end")
+	}
+	return nil
 }
 
 // compact gives JSON the form in which json.Marshal writes it, so that a file

@@ -344,6 +344,27 @@ func TestDamagedRun(t *testing.T) {
 	}
 }
 
+func TestParsePlanRefuses(t *testing.T) {
+	const good = `{"format":1,"flow":"x","steps":[{"id":"a","title":"A"}]}`
+	if _, err := wizard.ParsePlan([]byte(good + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"a newer format":           {`{"format":2,"flow":"x","steps":[{}],"more":1}`, "format 2, of a newer weft"},
+		"a member nobody knows":    {`{"format":1,"flow":"x","steps":[{}],"stepz":[]}`, `unknown field "stepz"`},
+		"one of a step":            {`{"format":1,"flow":"x","steps":[{"id":"a","undo":"no"}]}`, `unknown field "undo"`},
+		"two":                      {good + good, "more after its end"},
+		"half":                     {good[:40], "unexpected EOF"},
+		"a list":                   {`[]`, "read plan"},
+		"something else":           {`{}`, "not a plan"},
+		"the first line of --json": {`{"type":"plan","plan":` + good + `}`, `unknown field "type"`},
+	} {
+		if _, err := wizard.ParsePlan([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
 func FuzzParsePlan(f *testing.F) {
 	d, err := abc().Plan(f.Context(), nil)
 	if err != nil {

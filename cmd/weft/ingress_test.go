@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -83,11 +84,14 @@ func (b *ingressBed) in(n node, argv ...string) string {
 	return out.String() + errOut.String()
 }
 
-// kernel is what a node's engine has in the kernel.
+// kernel is what a node's engine has in the kernel, without docker_gwbridge: that
+// is there as long as the node is in the swarm. A host that forwards IPv6 has
+// addresses for all routers in its networks (RFC 4291, section 2.6.1).
 func (b *ingressBed) kernel(n node) []string {
 	b.Helper()
+	gateway := regexp.MustCompile(`docker_gwbridge| 172\.18\.|^table .* weft-bridge$|^route anycast `)
 	lines := slices.DeleteFunc(strings.Split(b.in(n, "sh", "-c", inventory), "\n"), func(l string) bool {
-		return l == "" || strings.HasPrefix(l, "process sh ") || strings.HasPrefix(l, "process tr ") ||
+		return l == "" || gateway.MatchString(l) || strings.HasPrefix(l, "process sh ") || strings.HasPrefix(l, "process tr ") ||
 			strings.HasPrefix(l, "process cut") || strings.HasPrefix(l, "process sed")
 	})
 	slices.Sort(lines)

@@ -259,7 +259,7 @@ func (m *Manager) tasks(ctx context.Context) ([]ingress.Task, error) {
 	}
 	list := make([]ingress.Task, len(all))
 	for i, t := range all {
-		list[i] = ingress.Task{ID: t.ID, Service: t.ServiceID, Node: t.NodeID, Desired: string(t.DesiredState), State: string(t.Status.State)}
+		list[i] = ingress.Task{ID: t.ID, Service: t.ServiceID, Slot: t.Slot, Node: t.NodeID, Desired: string(t.DesiredState), State: string(t.Status.State)}
 		for _, n := range t.NetworksAttachments {
 			list[i].Networks = append(list[i].Networks, n.Network.ID)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,21 +87,21 @@ func describe(b *strings.Builder, n *flow.Network, w *flow.World) {
 }
 
 func describeServices(b *strings.Builder, n *flow.Network, w *flow.World) error {
+	slices.SortFunc(w.Services, func(a, b flow.Service) int { return strings.Compare(a.Name, b.Name) })
 	for _, svc := range w.Services {
 		published, err := flow.Published(svc.Spec)
 		if err != nil {
 			return fmt.Errorf("service %s: %w", svc.Name, err)
 		}
-		if len(published) == 0 {
-			continue
+		if len(published) > 0 {
+			fmt.Fprintf(b, "Service:   %s publishes %s\n", svc.Name, flow.Words(published))
 		}
-		holding := 0
-		for _, t := range w.Tasks {
-			if n != nil && t.Service == svc.ID && t.Holds(n.ID) {
-				holding++
-			}
-		}
-		fmt.Fprintf(b, "Service:   %s publishes %s; %d tasks hold an endpoint\n", svc.Name, flow.Words(published), holding)
+	}
+	if n == nil {
+		return nil
+	}
+	for _, h := range w.Holdings(n.ID) {
+		fmt.Fprintf(b, "Endpoints: %s\n", h)
 	}
 	return nil
 }

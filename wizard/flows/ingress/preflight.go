@@ -3,7 +3,6 @@ package ingress
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -252,35 +251,6 @@ func losses(s *saved) []string {
 		}
 	}
 	return list
-}
-
-// endpoints says which tasks hold an endpoint of the ingress network now, those
-// on their way out included.
-func endpoints(w *World) []string {
-	if w.Ingress == nil {
-		return nil
-	}
-	count := map[string]int{}
-	all := 0
-	for _, t := range w.Tasks {
-		if !t.Holds(w.Ingress.ID) {
-			continue
-		}
-		name := t.Service
-		if i := slices.IndexFunc(w.Services, func(s Service) bool { return s.ID == t.Service }); i >= 0 {
-			name = w.Services[i].Name
-		}
-		count[name]++
-		all++
-	}
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(count)) {
-		list = append(list, fmt.Sprintf("%s %d", name, count[name]))
-	}
-	if all == 0 {
-		return []string{"no task holds an endpoint of " + w.Ingress.Spec.Name + " now"}
-	}
-	return []string{fmt.Sprintf("%d tasks hold an endpoint of %s now: %s", all, w.Ingress.Spec.Name, strings.Join(list, ", "))}
 }
 
 // notes say how the state of nodes is going to be seen.

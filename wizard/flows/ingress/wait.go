@@ -141,15 +141,19 @@ func absent(w *World, log *wizard.Log) {
 	}
 }
 
-// intruder looks for a service that publishes ports through the network and is
-// not of the run: with it the network can't be removed.
+// intruder looks for a service that publishes ports through the network: with it
+// the network can't be removed. The run's own have been taken off it.
 func intruder(w *World, s *saved) error {
 	for _, svc := range w.Services {
 		published, err := Published(svc.Spec)
-		ours := slices.ContainsFunc(s.Services, func(k kept) bool { return k.ID == svc.ID })
-		if err == nil && len(published) > 0 && !ours {
-			return &wizard.FinalError{Err: fmt.Errorf("service %s was created meanwhile and publishes ports: nobody may do so while the ingress network is replaced", svc.Name)}
+		if err != nil || len(published) == 0 {
+			continue
 		}
+		what := "was created meanwhile and publishes ports"
+		if slices.ContainsFunc(s.Services, func(k kept) bool { return k.ID == svc.ID }) {
+			what = "publishes ports again: somebody has put them back"
+		}
+		return &wizard.FinalError{Err: fmt.Errorf("service %s %s; nobody may do so while the ingress network is replaced", svc.Name, what)}
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ type Service struct {
 type Task struct {
 	ID       string
 	Service  string // its ID
+	Slot     int    // of a replicated service, from 1
 	Node     string // its ID
 	Desired  string
 	State    string
