@@ -306,7 +306,7 @@ func namesOverPartition(t *testing.T, l *lab.Lab, one, two node) {
 	sees(two, "there", "here", 1)
 	must(t, l.Partition(t.Context(), one.Name, two.Name))
 	cut := time.Now()
-	await(t, 60*time.Second, func() (bool, string) { // the failure detector's time
+	await(t, 30*time.Second, func() (bool, string) { // the failure detector's time is 5 s where one is left
 		got := lookup(t, one, "here", "there")
 		return len(got) == 0, strings.Join(got, " ")
 	})

@@ -32,7 +32,10 @@ func dockerArchive(t *testing.T, layer []byte, diff digest.Digest) (archive []by
 		name string
 		body []byte
 	}{
-		{sum.Encoded() + ".json", config}, {"aa/VERSION", []byte("1.0")}, {"aa/json", []byte("{}")}, {"aa/layer.tar", layer},
+		{sum.Encoded() + ".json", config},
+		{"aa/VERSION", []byte("1.0")},
+		{"aa/json", []byte("{}")},
+		{"aa/layer.tar", layer},
 		{"manifest.json", []byte(`[{"Config":"` + sum.Encoded() + `.json","RepoTags":["old:1"],"Layers":["aa/layer.tar"]}]`)},
 	} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.body))}); err != nil {

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,8 +57,10 @@ func (s *Store) List(ctx context.Context) ([]model.Image, error) {
 	out := make([]model.Image, 0, len(entries)+1)
 	for _, e := range entries {
 		img, err := s.describe(ctx, e)
-		if err != nil {
-			return nil, err
+		if err != nil { // it is there all the same, and can be removed
+			s.log.WarnContext(ctx, "image is damaged", "image", e.id, "err", err)
+			img = model.Image{ID: e.id}
+			e.name(&img)
 		}
 		out = append(out, img)
 	}
@@ -96,6 +99,13 @@ func (s *Store) describe(ctx context.Context, e entry) (model.Image, error) {
 	for _, d := range config.RootFS.DiffIDs {
 		img.Layers = append(img.Layers, d.String())
 	}
+	e.name(&img)
+	img.Size = s.size(ctx, config)
+	return img, nil
+}
+
+// name gives an image the names of its entry.
+func (e entry) name(img *model.Image) {
 	for _, i := range e.stored {
 		name, ok := familiar(i.Name)
 		if !ok {
@@ -115,8 +125,16 @@ func (s *Store) describe(ctx context.Context, e entry) (model.Image, error) {
 	slices.Sort(img.Names)
 	slices.Sort(img.Digests)
 	img.Digests = slices.Compact(img.Digests)
-	img.Size = s.size(ctx, config)
-	return img, nil
+}
+
+// damaged is what is said of an image that does not get any further.
+func damaged(img images.Image, err error) error {
+	name, named := familiar(img.Name)
+	if !named {
+		name = shortID(img.Target.Digest.String())
+	}
+	// Not wrapped: content that is not found is not an image that is not found.
+	return fault.Internal("image %s is damaged on this host's disk: %v: remove it with rmi, then load or pull it again", name, err)
 }
 
 // config reads an image's configuration.
@@ -124,11 +142,14 @@ func (s *Store) config(ctx context.Context, img images.Image) (dockerspec.Docker
 	var config dockerspec.DockerOCIImage
 	desc, err := img.Config(ctx, s.client.ContentStore(), s.platform())
 	if err != nil {
-		return config, fault.Internal("read the configuration of image %s: %w", img.Name, err)
+		return config, damaged(img, err)
 	}
 	blob, err := content.ReadBlob(ctx, s.client.ContentStore(), desc)
 	if err != nil {
-		return config, fault.Internal("read the configuration of image %s: %w", img.Name, err)
+		return config, damaged(img, err)
+	}
+	if got := desc.Digest.Algorithm().FromBytes(blob); got != desc.Digest {
+		return config, damaged(img, fmt.Errorf("its configuration %s has the digest %s", desc.Digest, got))
 	}
 	if err := json.Unmarshal(blob, &config); err != nil {
 		return config, fault.Invalid("read the configuration of image %s: %w", img.Name, err)

@@ -62,15 +62,15 @@ func notFound(name string) error {
 
 // entry is one image by its ID with all names it has here.
 type entry struct {
-	id     string // of the configuration
+	id     string // of the configuration; of a damaged one, where that is not known, of the manifest
 	stored []images.Image
 }
 
 // target gives the manifest behind the entry.
 func (e entry) target() images.Image { return e.stored[0] }
 
-// entries gives every stored image, grouped by ID. One whose content is gone
-// or is for another platform is left out.
+// entries gives every stored image, grouped by ID. One whose content is damaged
+// is among them: it can be removed.
 func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	list, err := s.client.ImageService().List(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Store) entries(ctx context.Context) ([]entry, error) {
 		id, err := s.idOf(ctx, img)
 		if err != nil {
 			s.log.WarnContext(ctx, "image without usable content", "image", img.Name, "err", err)
-			continue
+			id = img.Target.Digest.String()
 		}
 		i := slices.IndexFunc(out, func(e entry) bool { return e.id == id })
 		if i < 0 {

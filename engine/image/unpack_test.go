@@ -3,11 +3,14 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -59,37 +62,82 @@ func TestBombs(t *testing.T) {
 // FuzzUnpack writes whatever it is given into a directory, and looks at what
 // is beside that.
 func FuzzUnpack(f *testing.F) {
-	for _, e := range [][]tar.Header{
-		{{Name: "d/", Typeflag: tar.TypeDir}, {Name: "d/f"}},
-		{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../beside"}, {Name: "l"}, {Name: "l/x"}},
-		{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/"}, {Name: "h", Typeflag: tar.TypeLink, Linkname: "l/etc/passwd"}},
-		{{Name: "../x"}, {Name: "/y"}, {Name: "a/../../z"}},
-		{{Name: "f"}, {Name: ".wh.f"}, {Name: ".wh..wh..opq"}, {Name: ".wh.."}, {Name: ".wh..."}},
-		{{Name: "n", Typeflag: tar.TypeFifo}, {Name: "c", Typeflag: tar.TypeChar}},
-		{{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}},
-	} {
+	for _, e := range hostile {
 		f.Add(root(f, e...))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		base := t.TempDir()
-		dir := filepath.Join(base, "root")
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
+	f.Fuzz(func(t *testing.T, data []byte) { unpackBeside(t, data) })
+}
+
+// FuzzEntries does so with archives of whatever entries: a byte of random
+// change leaves of an archive nothing but a wrong sum. A line is a type, a name
+// and, after a tab, where a link leads.
+func FuzzEntries(f *testing.F) {
+	for _, e := range hostile {
+		var script strings.Builder
+		for _, h := range e {
+			fmt.Fprintf(&script, "%c%s\t%s\n", cmp.Or(h.Typeflag, tar.TypeReg), h.Name, h.Linkname)
 		}
-		if err := os.WriteFile(filepath.Join(base, "beside"), []byte("untouched"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		l := limit{bytes: 1 << 20}
-		_ = extract(context.Background(), []mount.Mount{{Type: "bind", Source: dir}}, l.reader(bytes.NewReader(data)), archive.WithFilter(l.filter))
-		beside, err := os.ReadFile(filepath.Join(base, "beside"))
-		if entries, e := os.ReadDir(base); e != nil || err != nil || len(entries) != 2 || string(beside) != "untouched" {
-			t.Errorf("beside the root: %v %v, %q %v", entries, e, beside, err)
-		}
-		_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type()&(fs.ModeDevice|fs.ModeCharDevice) != 0 {
-				t.Errorf("a device: %s", name)
+		f.Add(script.String())
+	}
+	f.Fuzz(func(t *testing.T, script string) {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for line := range strings.Lines(script) {
+			if line = strings.TrimSuffix(line, "\n"); line == "" {
+				continue
 			}
-			return nil
-		})
+			h := tar.Header{Typeflag: line[0], Mode: 0o755, Format: tar.FormatPAX}
+			h.Name, h.Linkname, _ = strings.Cut(line[1:], "\t")
+			if h.Typeflag == tar.TypeReg {
+				h.Size = 1
+			}
+			if w.WriteHeader(&h) != nil {
+				return
+			}
+			_, _ = w.Write([]byte("x")) // of those that have content
+		}
+		_ = w.Close()
+		unpackBeside(t, b.Bytes())
+	})
+}
+
+// hostile are entries somebody might try.
+var hostile = [][]tar.Header{
+	{{Name: "d/", Typeflag: tar.TypeDir}, {Name: "d/f"}},
+	{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../beside"}, {Name: "l"}, {Name: "l/x"}},
+	{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/"}, {Name: "h", Typeflag: tar.TypeLink, Linkname: "l/etc/passwd"}},
+	{{Name: "l", Typeflag: tar.TypeSymlink, Linkname: ".."}, {Name: "h", Typeflag: tar.TypeLink, Linkname: "l/beside"}, {Name: "h"}},
+	{{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "b"}, {Name: "b", Typeflag: tar.TypeSymlink, Linkname: ".."}, {Name: "a/beside"}, {Name: "a/.wh.beside"}},
+	{{Name: "../x"}, {Name: "/y"}, {Name: "a/../../z"}},
+	{{Name: "f"}, {Name: ".wh.f"}, {Name: ".wh..wh..opq"}, {Name: ".wh.."}, {Name: ".wh..."}},
+	{{Name: "n", Typeflag: tar.TypeFifo}, {Name: "n"}, {Name: "n/x"}, {Name: "c", Typeflag: tar.TypeChar}},
+	{{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}},
+}
+
+// unpackBeside unpacks an archive in a directory that has a neighbor.
+func unpackBeside(t *testing.T, data []byte) {
+	t.Helper()
+	base := t.TempDir()
+	dir := filepath.Join(base, "root")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(base, "beside"), []byte("untouched"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := limit{bytes: 1 << 20}
+	_ = extract(context.Background(), []mount.Mount{{Type: "bind", Source: dir}}, l.reader(bytes.NewReader(data)), archive.WithFilter(l.filter))
+	beside, err := os.ReadFile(filepath.Join(base, "beside"))
+	if entries, e := os.ReadDir(base); e != nil || err != nil || len(entries) != 2 || string(beside) != "untouched" {
+		t.Errorf("beside the root: %v %v, %q %v", entries, e, beside, err)
+	}
+	if st, err := os.Stat(filepath.Join(base, "beside")); err != nil || st.Sys().(*syscall.Stat_t).Nlink != 1 {
+		t.Errorf("a link to what is beside the root: %+v %v", st, err)
+	}
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type()&(fs.ModeDevice|fs.ModeCharDevice) != 0 {
+			t.Errorf("a device: %s", name)
+		}
+		return nil
 	})
 }
