@@ -65,11 +65,11 @@ func TestMixedSwarm(t *testing.T) {
 	pairs := t.Run("pair", func(t *testing.T) {
 		t.Run("dockerd manages an engine", func(t *testing.T) {
 			t.Parallel()
-			workTogether(t, b.dockerd[0], b.weft[0])
+			workTogether(t, b.dockerd[0], b.weft[0], func() { publishTogether(t, b.lab, b.dockerd[0], b.dockerd[0], b.weft[0]) })
 		})
 		t.Run("an engine manages dockerd", func(t *testing.T) {
 			t.Parallel()
-			workTogether(t, b.weft[1], b.dockerd[1])
+			workTogether(t, b.weft[1], b.dockerd[1], func() { publishTogether(t, b.lab, b.weft[1], b.dockerd[1], b.weft[1]) })
 		})
 	})
 	// After a failure the hosts may not be fit for the next part.
@@ -79,8 +79,9 @@ func TestMixedSwarm(t *testing.T) {
 	}
 }
 
-// workTogether takes a swarm of two nodes of different kinds through its life.
-func workTogether(t *testing.T, manager, worker node) {
+// workTogether takes a swarm of two nodes of different kinds through its life,
+// and does something more in the middle of it.
+func workTogether(t *testing.T, manager, worker node, more func()) {
 	both := []node{manager, worker}
 	swarm(t, both)
 	awaitNodes(t, manager, 2)
@@ -104,6 +105,8 @@ func workTogether(t *testing.T, manager, worker node) {
 	awaitContainers(t, both, 3)
 	awaitVerbose(t, both, 1)
 	manager.weft(t, "service", "rm", "web")
+	awaitContainers(t, both, 2)
+	more()
 	awaitContainers(t, both, 2)
 	awaitVerbose(t, both, 0)
 	reachEachOther(t, both, 2)
