@@ -151,9 +151,14 @@ func (c chain) kernel() nft.Chain {
 		like   netip.Addr
 		n      int
 	}{{nft.AddrV4, netip.IPv4Unspecified(), c.v4}, {nft.AddrV6, netip.IPv6Unspecified(), c.v6}} {
-		if f.n > 0 {
+		if f.n == 0 {
+			continue
+		}
+		// A packet that is here while the elements change can have come by those
+		// of before and find one missing: the first is there as long as any.
+		for _, pick := range []nft.Part{c.pick(f.family, f.n), nft.Turn(1)} {
 			out.Rules = append(out.Rules, nft.When(
-				nft.Family(f.like), nft.SendBy(slotsSet(f.family), nft.PacketProto(), nft.PacketPort(), c.pick(f.family, f.n))))
+				nft.Family(f.like), nft.SendBy(slotsSet(f.family), nft.PacketProto(), nft.PacketPort(), pick)))
 		}
 	}
 	return out

@@ -209,10 +209,10 @@ func (n *Node) table(d *difference) nft.Table {
 		nft.When(out, nft.FlowMark(masqueraded), nft.Masquerade()),
 		nft.When(out, nft.Family(n.network.Addr.Addr()), nft.In(foreignSet(), nft.PacketTo(nft.AddrV4)), nft.Masquerade()),
 	}}
+	lookUp := nft.When(in, nft.ToThisHost(), nft.GoBy(servicesSet(), nft.PacketProto(), nft.PacketPort()))
 	t.Chains = append(d.chains,
-		nft.Chain{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT, Rules: []nft.Rule{
-			nft.When(in, nft.ToThisHost(), nft.GoBy(servicesSet(), nft.PacketProto(), nft.PacketPort())),
-		}},
+		// Twice: an element that is just being replaced can be missed once.
+		nft.Chain{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT, Rules: []nft.Rule{lookUp, lookUp}},
 		nft.Chain{Name: "forward", Kind: nft.Filter, Hook: nft.Forward, Priority: nft.PriorityFilter, Rules: []nft.Rule{
 			nft.When(in, out, nft.Redirected(), nft.Accept()),
 			nft.When(back, nft.Redirected(), nft.Replying(), nft.Accept()),

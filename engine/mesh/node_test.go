@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,5 +329,70 @@ func await(t *testing.T, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("in vain")
 		}
+	}
+}
+
+// A connection that is made while the tasks of its port change gets one of those
+// of before or of after.
+func TestNoneIsMissedInAChange(t *testing.T) {
+	b := newHost(t)
+	server := b.nodes[1] // plain, with the addresses of three tasks
+	netnstest.Exec(t, server, "ip", "route", "add", "203.0.113.0/24", "via", "10.0.0.101")
+	var tasks []mesh.Backend
+	for i := range 3 {
+		addr := fmt.Sprintf("10.0.0.%d", 21+i)
+		netnstest.Exec(t, server, "ip", "addr", "add", addr+"/24", "dev", "eth0")
+		tasks = append(tasks, mesh.Backend{Addr: netip.MustParseAddr(addr)})
+	}
+	must(t, kernel.Do(server, func() error {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":8080")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() { // ends with the listener
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = c.Close()
+			}
+		}()
+		return nil
+	}))
+	port := mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8080}
+	must(t, b.node.Set([]mesh.Service{{Port: port, Backends: tasks}}))
+	must(t, b.host.Set([]mesh.Listen{{Port: port}}))
+	for _, algorithm := range []mesh.Algorithm{mesh.RoundRobin, mesh.Random, mesh.SourceHash} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			var stop atomic.Bool
+			var changes sync.WaitGroup
+			changes.Go(func() {
+				for n := 0; !stop.Load(); n++ {
+					s := mesh.Service{Port: port, Algorithm: algorithm, Backends: tasks[n%2 : 1+n%3]}
+					if len(s.Backends) == 0 {
+						s.Backends = tasks
+					}
+					if err := b.node.Change([]mesh.Service{s}); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			defer changes.Wait()
+			defer stop.Store(true)
+			must(t, kernel.Do(b.client, func() error {
+				d := net.Dialer{Timeout: 5 * time.Second}
+				for i := range 6000 {
+					c, err := d.DialContext(t.Context(), "tcp", hostAddr+":8080")
+					if err != nil {
+						return fmt.Errorf("connection %d: %w", i, err)
+					}
+					_ = c.Close()
+				}
+				return nil
+			}))
+		})
 	}
 }
