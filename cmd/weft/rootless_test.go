@@ -97,7 +97,7 @@ func (p *person) try(t *testing.T, argv ...string) result {
 	argv = slices.Concat(p.wrap, []string{"setpriv", "--reuid", strconv.Itoa(ordinaryUser), "--regid", strconv.Itoa(ordinaryUser), "--clear-groups", "--"}, argv)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.SysProcAttr = "/", p.sys
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + p.path("home"), "XDG_RUNTIME_DIR=" + p.path("run")}
+	cmd.Env = p.environ()
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	must(t, kernel.Do(p.machine.NS, cmd.Start))

@@ -41,7 +41,7 @@ func runRootless(ctx context.Context, env *cmdenv.Env, o *runOptions, self strin
 		return fmt.Errorf("open the engine's input: %w", err)
 	}
 	defer null.Close() //nolint:errcheck // only read
-	world, err := rootless.Enter(ctx, rootless.Config{Dir: o.runDir, Self: self, Network: true, Clear: volatile()})
+	world, err := rootless.Enter(ctx, rootless.Config{Dir: o.runDir, Self: self, Egress: true, Clear: volatile()})
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func runRootless(ctx context.Context, env *cmdenv.Env, o *runOptions, self strin
 	defer context.AfterFunc(ctx, func() { stop <- unix.SIGTERM })()
 	status, err := world.Run(rootless.Process{
 		Args: args, Env: os.Environ(), Dir: "/", In: null, Out: out, Err: errOut,
-		Network: true, Orphan: unix.SIGKILL, Signals: stop,
+		Orphan: unix.SIGKILL, Signals: stop,
 	})
 	done := err == nil && (ctx.Err() != nil || status.ExitStatus() == 0)
 	err = errors.Join(err, world.End(context.WithoutCancel(ctx), done))

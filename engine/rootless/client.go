@@ -19,10 +19,10 @@ import (
 
 // Config says which holder is meant, and how it is started.
 type Config struct {
-	Dir     string   // of its socket; made where it is missing
-	Self    string   // a binary whose main knows HolderName; what Run runs
-	Network bool     // it has a network namespace for what runs inside
-	Clear   []string // names below Dir that mean nothing without it: removed before its start and after its end
+	Dir    string   // of its socket; made where it is missing
+	Self   string   // a binary whose main knows HolderName; what Run runs
+	Egress bool     // its network gets a way out, where there is one
+	Clear  []string // names below Dir that mean nothing without it: removed before its start and after its end
 }
 
 // Files in Config.Dir while there is a holder.
@@ -161,11 +161,11 @@ func (w *World) launch(ctx context.Context) error {
 	if err != nil {
 		return fault.Internal("start the user namespace's holder: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "holder"), os.NewFile(uintptr(pair[1]), "client") //nolint:gosec // descriptors
-	defer ours.Close()                                                                             //nolint:errcheck // the holder is told by the bytes
+	ours, theirs := os.NewFile(uintptr(pair[0]), "holder"), os.NewFile(uintptr(pair[1]), "client")
+	defer ours.Close() //nolint:errcheck // the holder is told by the bytes
 	args := []string{HolderName, stageWait, w.cfg.Dir}
-	if w.cfg.Network {
-		args = append(args, argNetwork)
+	if w.cfg.Egress {
+		args = append(args, argEgress)
 	}
 	proc, err := os.StartProcess(w.cfg.Self, args, &os.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: []*os.File{null, log, log, theirs},

@@ -27,7 +27,7 @@
 // single one, root, who is the user: files of images belong to root then
 // whatever they say, and no process can become anybody else.
 //
-// A network namespace made inside (Config.Network) reaches nothing outside by
-// itself. Where slirp4netns(1) is installed and may use /dev/net/tun it is the
-// way out.
+// What runs inside is in a network namespace made there, which reaches nothing
+// outside by itself. Where slirp4netns(1) is installed and may use /dev/net/tun
+// it is the way out (Config.Egress).
 package rootless

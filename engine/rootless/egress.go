@@ -54,7 +54,7 @@ func (h *holder) leadOut() error {
 	go func() { // ends with the process
 		for {
 			complain(fmt.Errorf("%s ended and is started again: %w", egressProgram, h.runEgress(path)))
-			time.Sleep(egressRestart)
+			<-time.NewTimer(egressRestart).C
 		}
 	}()
 	return nil
@@ -72,7 +72,7 @@ func (h *holder) runEgress(path string) error {
 	_, ended, err := h.spawn(request{Args: []string{
 		path, "--configure", "--mtu=1500", "--disable-host-loopback", "--netns-type=path",
 		fmt.Sprintf("/proc/1/fd/%d", h.network.Fd()), "tap0",
-	}, Env: os.Environ(), Dir: "/"}, []*os.File{null, null, stderr})
+	}, Env: os.Environ(), Dir: "/", outside: true}, []*os.File{null, null, stderr})
 	if err != nil {
 		return err
 	}

@@ -25,12 +25,12 @@ import (
 // the arguments after argv[0] to HolderMain when argv[0] has this name.
 const HolderName = "weft-holder"
 
-// The holder's arguments: a stage, the directory, argNetwork where it is to
-// have one.
+// The holder's arguments: a stage, the directory, argEgress where its
+// network is to have a way out.
 const (
 	stageWait  = "wait"
 	stageServe = "serve"
-	argNetwork = "network"
+	argEgress  = "egress"
 )
 
 // The holder's descriptor of the connection to who starts it, and what is said
@@ -94,7 +94,7 @@ func complain(err error) int {
 type holder struct {
 	dir      string
 	listener *net.UnixListener
-	network  *kernel.Namespace // nil: none
+	network  *kernel.Namespace // of what runs inside
 	mounts   map[int]bool      // of namespaces, that were there before it
 
 	mu       sync.Mutex // guards children; held while one is started
@@ -103,7 +103,7 @@ type holder struct {
 
 // open makes the namespaces what they are to be, and the socket. Its errors are
 // the kernel's: whoever started this explains them.
-func (h *holder) open(network bool) error {
+func (h *holder) open(egress bool) error {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGPIPE)
 	// What is unmounted outside goes here too, and nothing goes back.
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
@@ -116,10 +116,10 @@ func (h *holder) open(network bool) error {
 	if h.mounts, err = namespaceMounts(); err != nil {
 		return err
 	}
-	if network {
-		if h.network, err = newNetwork(); err != nil {
-			return err
-		}
+	if h.network, err = newNetwork(); err != nil {
+		return err
+	}
+	if egress {
 		if err := h.leadOut(); err != nil {
 			return err
 		}
@@ -279,10 +279,10 @@ func (h *holder) spawn(r request, files []*os.File) (int, <-chan unix.WaitStatus
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var err error
-	if r.Network && h.network != nil {
-		err = kernel.Do(h.network, start)
-	} else {
+	if r.outside {
 		err = start()
+	} else {
+		err = kernel.Do(h.network, start)
 	}
 	if err != nil {
 		return 0, nil, err

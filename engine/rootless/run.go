@@ -22,8 +22,7 @@ type Process struct {
 	In, Out, Err *os.File
 	Terminal     bool // In is to be its controlling terminal
 
-	Network bool           // in the holder's network namespace
-	Orphan  syscall.Signal // what it gets when this process dies
+	Orphan syscall.Signal // what it gets when this process dies
 
 	Signals <-chan os.Signal // passed on; nil: none
 }
@@ -42,7 +41,7 @@ func (w *World) Run(p Process) (syscall.WaitStatus, error) {
 	inside := insideVar + "=" + strconv.Itoa(os.Getpid()) + ":" + w.path(socketName)
 	err = send(c, request{
 		Op: opRun, Args: append([]string{w.cfg.Self}, p.Args...), Env: append(p.Env, inside), Dir: p.Dir,
-		Terminal: p.Terminal, Network: p.Network, Orphan: p.Orphan,
+		Terminal: p.Terminal, Orphan: p.Orphan,
 	}, p.In, p.Out, p.Err)
 	if err != nil {
 		return 0, fault.Internal("run inside the user namespace: %w", err)

@@ -30,8 +30,8 @@ type request struct {
 	Env      []string       `json:"env,omitempty"`
 	Dir      string         `json:"dir,omitempty"`
 	Terminal bool           `json:"terminal,omitempty"` // the first stream is to be its terminal
-	Network  bool           `json:"network,omitempty"`  // in the network namespace of its own
 	Orphan   syscall.Signal `json:"orphan,omitempty"`   // sent when the client is gone
+	outside  bool           // the holder's own: in the machine's network
 
 	Signal syscall.Signal `json:"signal,omitempty"` // opSignal
 
@@ -143,7 +143,7 @@ func descriptors(oob []byte) ([]*os.File, error) {
 		}
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
-			files = append(files, os.NewFile(uintptr(fd), "passed")) //nolint:gosec // a descriptor
+			files = append(files, os.NewFile(uintptr(fd), "passed"))
 		}
 	}
 	return files, nil
