@@ -311,6 +311,65 @@ func TestRootlessHolderKilled(t *testing.T) {
 	}
 }
 
+// TestRootlessUsersAndWayOut is for a system with the packages uidmap and
+// slirp4netns, and a user with a range of subordinate IDs.
+func TestRootlessUsersAndWayOut(t *testing.T) {
+	for _, program := range []string{"newuidmap", "slirp4netns"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatal("this test needs Debian's uidmap and slirp4netns: ", err)
+		}
+	}
+	p := unprivileged(t)
+	id := strconv.Itoa(ordinaryUser)
+	for name, text := range map[string]string{"passwd": "ann:x:" + id + ":" + id + "::/:/bin/sh\n", "subuid": "ann:300000:65536\n", "subgid": id + ":400000:65536\n"} {
+		must(t, os.WriteFile(p.path(name), []byte(text), 0o644))
+	}
+	p.wrap = []string{"unshare", "--mount", "--propagation", "private", "sh", "-ec", `
+		for file in passwd subuid subgid; do mount --bind ` + p.dir + `/$file /etc/$file; done
+		mount -t tmpfs tmpfs /dev/net
+		mknod -m 666 /dev/net/tun c 10 200
+		exec "$@"`, "sh"}
+	if r := p.try(t, p.bin, "engine", "start"); r.code != 0 || r.err != "" {
+		t.Fatalf("start: %v", r)
+	}
+	t.Cleanup(func() { p.try(t, p.bin, "engine", "stop") })
+	p.wrap = nil
+
+	archive, err := os.ReadFile(busyboxArchive(t))
+	must(t, err)
+	must(t, os.WriteFile(p.path("busybox.tar"), archive, 0o644))
+	p.weft(t, "import", p.path("busybox.tar"), "busybox:latest")
+	p.weft(t, "run", "-d", "--name", "one", "--stop-timeout", "1", "--user", "33:44", "-v", "vol:/v", "busybox", "sleep", "1h")
+	if out := p.weft(t, "exec", "one", "sh", "-c", "id; cat /proc/self/uid_map"); !strings.HasPrefix(out, "uid=33 gid=44") || !strings.Contains(out, "300000") {
+		t.Errorf("a container of another user: %s", out)
+	}
+	p.weft(t, "exec", "--user", "0", "one", "sh", "-c", "touch /v/file && busybox chown 65534:7 /v/file")
+	var st syscall.Stat_t
+	must(t, syscall.Stat(p.path("home/.local/share/weft/volumes/vol/_data/file"), &st))
+	if st.Uid != 300000+65533 || st.Gid != 400006 {
+		t.Errorf("the volume's file is of %d:%d outside", st.Uid, st.Gid)
+	}
+
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "from "+r.RemoteAddr) })}
+	var l net.Listener
+	must(t, kernel.Do(p.neighbor.NS, func() (err error) {
+		l, err = net.Listen("tcp", net.JoinHostPort(p.neighbor.Addr.String(), "80"))
+		return err
+	}))
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	await(t, 15*time.Second, func() (bool, string) {
+		r := p.try(t, p.bin, "exec", "one", "timeout", "3", "wget", "-qO-", "http://"+p.neighbor.Addr.String()+"/")
+		return strings.HasPrefix(r.out, "from "+p.machine.Addr.String()+":"), r.String()
+	})
+	must(t, server.Close())
+	<-served
+	p.weft(t, "engine", "stop")
+	if left := p.processes(t); len(left) > 0 {
+		t.Errorf("processes after the stop: %v", left)
+	}
+}
+
 // TestNoUserNamespaces wants the administrator's part named.
 func TestNoUserNamespaces(t *testing.T) {
 	p := unprivileged(t)
