@@ -32,7 +32,7 @@ func layers() []layer {
 	return []layer{
 		{"cmd", []string{"commands"}},
 		{"commands/enginecmd", with("commands", "engine")},
-		{"commands/labcmd", with("commands", "engine/lab")},
+		{"commands/labcmd", with("commands", "engine/lab", "engine/rootless")},
 		{"commands", with("commands", "tui", "wizard")},
 		{"tui", with("tui", "wizard")},
 		{"wizard", with("wizard")},
@@ -56,6 +56,7 @@ func layers() []layer {
 		{"engine/containerd", with()},
 		{"engine/runtime", with("engine/kernel", "engine/containerd")},
 		{"engine/lab", with("engine/kernel")},
+		{"engine/rootless", with("engine/kernel")},
 		{"engine/control", with("engine/ipam", "engine/event")},
 		{"engine/workload", with("engine/event")},
 		{"engine/attachment", with("engine/kernel", "engine/link")},
@@ -73,7 +74,7 @@ func guarded() map[string][]string {
 	return map[string][]string{
 		"github.com/spf13/cobra":                     {"commands"},
 		"github.com/charmbracelet/":                  {"tui"},
-		"github.com/vishvananda/netlink":             {"engine/kernel", "engine/link", "engine/peer", "engine/mesh", "engine/esp", "engine/netnstest", "engine/lab"},
+		"github.com/vishvananda/netlink":             {"engine/kernel", "engine/link", "engine/peer", "engine/mesh", "engine/esp", "engine/netnstest", "engine/lab", "engine/rootless"},
 		"github.com/vishvananda/netns":               {"engine/kernel", "engine/netnstest", "engine/lab"},
 		"github.com/google/nftables":                 {"engine/nft", "engine/lab"},
 		"github.com/moby/swarmkit":                   {"engine/control"},

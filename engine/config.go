@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -41,6 +42,15 @@ type Config struct {
 	BridgeIP   netip.Prefix // its address and subnet; zero: one that is free
 
 	CgroupParent string // of the containers' cgroups; empty: /weft
+
+	// AdvertiseAddr is the address or interface to advertise in a swarm
+	// initialized here without one; empty: the machine's only one.
+	AdvertiseAddr string
+	// OpenPort opens a port that is to be reached from outside where that is
+	// another network namespace than the engine's; network and address are as in
+	// package net. Nil: it is the engine's own.
+	OpenPort func(ctx context.Context, network, address string) (*os.File, error)
+	Pid      int // to signal in order to stop the engine; 0: this process's
 
 	Hostname string // empty: the machine's
 	Self     string // path of the weft binary, run again for shims and probes

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -111,7 +112,7 @@ func (e *Engine) claim(context.Context) error {
 		return fault.Internal("make --data-dir: %w", err)
 	}
 	lock, err := claim(e.cfg.RunDir, Instance{
-		Pid: os.Getpid(), Version: e.cfg.Version, Listen: e.cfg.Listen, DataDir: e.cfg.DataDir, Started: e.cfg.Now(),
+		Pid: cmp.Or(e.cfg.Pid, os.Getpid()), Version: e.cfg.Version, Listen: e.cfg.Listen, DataDir: e.cfg.DataDir, Started: e.cfg.Now(),
 	})
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (e *Engine) openStore(context.Context) error {
 // namespace's bridges the engine does without.
 func (e *Engine) openLocal(context.Context) error {
 	var driver localnet.Driver
-	d, err := bridge.New(e.cfg.Log)
+	d, err := bridge.New(e.cfg.Log, e.cfg.OpenPort)
 	switch {
 	case errdefs.IsConflict(err):
 		e.cfg.Log.Warn("no bridge networks", "err", err)
@@ -255,7 +256,7 @@ func (e *Engine) openControl(context.Context) error {
 	node, err := control.New(control.Config{
 		StateDir: filepath.Join(e.cfg.DataDir, "swarm"), RunDir: filepath.Join(e.cfg.RunDir, "swarm"),
 		Host: e.host, Log: e.cfg.Log,
-		DefaultDataPathAddr: e.cfg.DataPathAddr, DataPathPort: e.cfg.DataPathPort,
+		DefaultAdvertiseAddr: e.cfg.AdvertiseAddr, DefaultDataPathAddr: e.cfg.DataPathAddr, DataPathPort: e.cfg.DataPathPort,
 		DefaultAddrPool: pools, SubnetSize: e.cfg.SubnetSize,
 		LocalNetwork: func(name string) bool { _, ok := e.local.Find(name); return ok },
 		OwnLink:      e.ownLink,

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
+	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/dockerapi"
@@ -81,6 +82,9 @@ func (b systemBackend) Info(ctx context.Context) (system.Info, error) {
 		LiveRestoreEnabled: true,
 		SecurityOptions:    []string{"name=seccomp,profile=builtin"}, Swarm: e.control.Info(ctx), Warnings: []string{},
 		GenericResources: []swarm.GenericResource{}, CDISpecDirs: []string{},
+	}
+	if userns.RunningInUserNS() {
+		info.SecurityOptions = append(info.SecurityOptions, "name=rootless")
 	}
 	cgroupInfo(&info, cgroups.Mode(), "/sys/fs/cgroup")
 	e.runtimes.info(&info, e.cfg.Self)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +32,8 @@ type Env struct {
 
 	// Sockets are the places looked at when nothing names an engine.
 	Sockets Sockets
+	// Dirs are where the built-in engine and labs keep their things.
+	Dirs Dirs
 
 	opts   options
 	level  slog.LevelVar
@@ -63,6 +64,7 @@ func New(in io.Reader, out, errOut io.Writer, getenv func(string) string) *Env {
 	e.Sleep = sleep
 	e.Dial = (&net.Dialer{}).DialContext
 	e.Sockets = DefaultSockets(os.Geteuid(), getenv)
+	e.Dirs = DefaultDirs(os.Geteuid(), getenv)
 	e.logger = slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: &e.level}))
 	return e
 }
@@ -80,16 +82,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // DefaultSockets gives the sockets tried for a user. It puts the user's own engine before the system's.
 func DefaultSockets(uid int, getenv func(string) string) Sockets {
-	const system = "/run/weft/engine.sock"
+	const name = "engine.sock"
 	docker, _ := unixPath(client.DefaultDockerHost)
-	if uid == 0 {
-		return Sockets{Docker: docker, Weft: []string{system}}
+	paths := []string{filepath.Join(systemDirs().Run, name)}
+	if own := filepath.Join(DefaultDirs(uid, getenv).Run, name); own != paths[0] {
+		paths = append([]string{own}, paths...)
 	}
-	dir := getenv("XDG_RUNTIME_DIR")
-	if dir == "" {
-		dir = filepath.Join("/run/user", strconv.Itoa(uid))
-	}
-	return Sockets{Docker: docker, Weft: []string{filepath.Join(dir, "weft", "engine.sock"), system}}
+	return Sockets{Docker: docker, Weft: paths}
 }
 
 // Log gives the logger of this invocation: text on Err, at --log-level, which

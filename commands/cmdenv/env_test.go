@@ -86,7 +86,27 @@ func TestDefaultSockets(t *testing.T) {
 			t.Errorf("uid %d: %+v, want %s", uid, got, want)
 		}
 	}
-	if got := cmdenv.DefaultSockets(7, func(string) string { return "" }); got.Weft[0] != "/run/user/7/weft/engine.sock" {
+	vars = map[string]string{"HOME": "/home/u"}
+	if got := cmdenv.DefaultSockets(7, getenv); got.Weft[0] != "/home/u/.local/share/weft/run/engine.sock" {
 		t.Errorf("without XDG_RUNTIME_DIR: %v", got.Weft)
+	}
+}
+
+func TestDefaultDirs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		uid  int
+		vars map[string]string
+		want cmdenv.Dirs
+	}{
+		{"root", 0, map[string]string{"HOME": "/root", "XDG_DATA_HOME": "/x"}, cmdenv.Dirs{Data: "/var/lib/weft", Run: "/run/weft"}},
+		{"user", 7, map[string]string{"HOME": "/home/u", "XDG_RUNTIME_DIR": "/r"}, cmdenv.Dirs{Data: "/home/u/.local/share/weft", Run: "/r/weft"}},
+		{"user with a data directory", 7, map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "/d", "XDG_RUNTIME_DIR": "/r"}, cmdenv.Dirs{Data: "/d/weft", Run: "/r/weft"}},
+		{"relative paths are to be ignored", 7, map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "d", "XDG_RUNTIME_DIR": "r"}, cmdenv.Dirs{Data: "/home/u/.local/share/weft", Run: "/home/u/.local/share/weft/run"}},
+		{"in a user namespace", 0, map[string]string{"HOME": "/home/u", "XDG_RUNTIME_DIR": "/r", cmdenv.RootlessVar: "1:x"}, cmdenv.Dirs{Data: "/home/u/.local/share/weft", Run: "/r/weft"}},
+	} {
+		if got := cmdenv.DefaultDirs(c.uid, func(key string) string { return c.vars[key] }); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/commands/cmdenv"
-	"weft/engine"
 )
 
 // New gives the `engine` command. self is the path of the running binary,
@@ -20,7 +19,9 @@ func New(env *cmdenv.Env, self string) *cobra.Command {
 		Use:   "engine",
 		Short: "Run the built-in overlay engine",
 		Long: "Run the built-in overlay engine: a node of a Docker-compatible swarm that needs no dockerd.\n" +
-			"It serves the Docker Engine API on a unix socket, for weft, the docker CLI and any other client.",
+			"It serves the Docker Engine API on a unix socket, for weft, the docker CLI and any other client.\n" +
+			"An ordinary user's engine runs in a user namespace, with its directories below $XDG_DATA_HOME and\n" +
+			"$XDG_RUNTIME_DIR; see \"Without root\" in the README for what that can't do.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -32,10 +33,10 @@ func New(env *cmdenv.Env, self string) *cobra.Command {
 }
 
 // addRunDir binds the flag by which every subcommand finds its engine.
-func addRunDir(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "run-dir", engine.DefaultRunDir, "Directory of the engine's socket and namespaces")
+func addRunDir(cmd *cobra.Command, env *cmdenv.Env, dir *string) {
+	cmd.Flags().StringVar(dir, "run-dir", env.Dirs.Run, "Directory of the engine's socket and namespaces")
 }
 
-func addDataDir(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "data-dir", engine.DefaultDataDir, "Directory of the state that survives a reboot")
+func addDataDir(cmd *cobra.Command, env *cmdenv.Env, dir *string) {
+	cmd.Flags().StringVar(dir, "data-dir", env.Dirs.Data, "Directory of the state that survives a reboot")
 }

@@ -3,6 +3,7 @@ package enginecmd
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,7 +20,9 @@ func parse(t *testing.T, args ...string) (*runOptions, error) {
 	t.Helper()
 	var o runOptions
 	cmd := &cobra.Command{Use: "x", RunE: func(*cobra.Command, []string) error { return nil }, SilenceUsage: true, SilenceErrors: true}
-	o.bind(cmd)
+	env := cmdenv.New(strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
+	env.Dirs = cmdenv.DefaultDirs(0, env.Getenv)
+	o.bind(cmd, env)
 	cmd.SetArgs(args)
 	return &o, cmd.Execute()
 }
@@ -120,7 +123,7 @@ func TestUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := writeUnit(&out, append([]string{"/opt/my tools/weft"}, o.args()...)); err != nil {
+	if err := writeUnit(&out, append([]string{"/opt/my tools/weft"}, o.args()...), false); err != nil {
 		t.Fatal(err)
 	}
 	const want = `ExecStart="/opt/my tools/weft" engine run --data-dir /var/lib/weft --run-dir /run/weft --listen unix:///run/a%%b.sock --data-path-addr eth1`

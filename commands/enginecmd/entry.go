@@ -5,15 +5,19 @@ import (
 	"path/filepath"
 
 	"weft/engine/probe"
+	"weft/engine/rootless"
 	"weft/engine/runtime"
 )
 
 // Entry runs what the engine starts this binary for, by the name it was
 // started under: a container's shim, its first process, the program of the
-// image weft/probe. It gives false for every other name.
+// image weft/probe, the holder of a user namespace. It gives false for every other name.
 func Entry(argv []string) (code int, ok bool) {
 	if len(argv) == 0 {
 		return 0, false
+	}
+	if code, ok := rootless.Dispatch(argv); ok {
+		return code, true
 	}
 	switch filepath.Base(argv[0]) {
 	case runtime.ShimName:

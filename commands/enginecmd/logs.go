@@ -28,7 +28,7 @@ func newLogs(env *cmdenv.Env) *cobra.Command {
 			return logs(cmd.Context(), env.Out, filepath.Join(dataDir, logName), tail, follow)
 		},
 	}
-	addDataDir(cmd, &dataDir)
+	addDataDir(cmd, env, &dataDir)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "Go on with what is logged from now on")
 	cmd.Flags().IntVarP(&tail, "tail", "n", -1, "Show only this many of the last lines (default all)")
 	return cmd

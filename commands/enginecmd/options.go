@@ -25,9 +25,9 @@ type runOptions struct {
 	cgroupParent    string
 }
 
-func (o *runOptions) bind(cmd *cobra.Command) {
-	addDataDir(cmd, &o.dataDir)
-	addRunDir(cmd, &o.runDir)
+func (o *runOptions) bind(cmd *cobra.Command, env *cmdenv.Env) {
+	addDataDir(cmd, env, &o.dataDir)
+	addRunDir(cmd, env, &o.runDir)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.listen, "listen", nil, "Socket to serve the API on, as unix:///path (default unix://RUN-DIR/engine.sock)")
 	f.StringVar(&o.dataPathAddr, "data-path-addr", "", "Address or interface for VXLAN (default the swarm's advertise address)")

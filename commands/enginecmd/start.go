@@ -37,7 +37,7 @@ func newStart(env *cmdenv.Env, self string) *cobra.Command {
 			return start(ctx, env, &o, self)
 		},
 	}
-	o.bind(cmd)
+	o.bind(cmd, env)
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "How long to wait until the engine is ready")
 	return cmd
 }
@@ -70,8 +70,10 @@ func start(ctx context.Context, env *cmdenv.Env, o *runOptions, self string) err
 	if err != nil || !running {
 		return errors.Join(errors.New("the engine ended right after its start: see `weft engine logs`"), err)
 	}
-	_, err = fmt.Fprintf(env.Out, "The engine is ready: %s (pid %d)\n", strings.Join(in.Listen, ", "), in.Pid)
-	return err
+	if _, err := fmt.Fprintf(env.Out, "The engine is ready: %s (pid %d)\n", strings.Join(in.Listen, ", "), in.Pid); err != nil {
+		return err
+	}
+	return tellLimits(env)
 }
 
 // spawn starts `weft engine run` in a session of its own and waits until it is

@@ -55,7 +55,7 @@ func newStatus(env *cmdenv.Env) *cobra.Command {
 			return err
 		},
 	}
-	addRunDir(cmd, &runDir)
+	addRunDir(cmd, env, &runDir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print one JSON object")
 	return cmd
 }

@@ -35,7 +35,7 @@ func newStop(env *cmdenv.Env) *cobra.Command {
 			return err
 		},
 	}
-	addRunDir(cmd, &runDir)
+	addRunDir(cmd, env, &runDir)
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "How long to wait until it has")
 	return cmd
 }

@@ -34,7 +34,7 @@ func newDemo(env *cmdenv.Env, self string) *cobra.Command {
 		Args: cmdenv.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), env, p, keep) },
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	name := cmd.Flags().Lookup("name")
 	name.DefValue, p.name = "demo", "demo"
 	cmd.Flags().BoolVar(&keep, "keep", false, "Leave the lab up afterwards")

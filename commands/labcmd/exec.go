@@ -43,7 +43,7 @@ func newExec(env *cmdenv.Env, self string) *cobra.Command {
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the host is the command's
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }
 
@@ -65,7 +65,7 @@ func newShell(env *cmdenv.Env, self string) *cobra.Command {
 			})
 		},
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }
 

@@ -29,7 +29,7 @@ func newPartition(env *cmdenv.Env, self string) *cobra.Command {
 			return err
 		},
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }
 
@@ -53,7 +53,7 @@ func newHeal(env *cmdenv.Env, self string) *cobra.Command {
 			return heal(cmd.Context(), env, l, args)
 		},
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }
 
@@ -111,6 +111,6 @@ func newPower(env *cmdenv.Env, self string, cmd *cobra.Command, do func(*lab.Lab
 		}
 		return nil
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }

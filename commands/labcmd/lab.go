@@ -7,6 +7,7 @@
 package labcmd
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,7 +24,8 @@ func New(env *cmdenv.Env, self string) *cobra.Command {
 		Use:   "lab",
 		Short: "Try things out on hosts made of namespaces",
 		Long: "Make hosts out of namespaces on this machine, each with an engine of its own and a network between\n" +
-			"them: to try things out, to rehearse an outage, to see a demonstration. Takes root.",
+			"them: to try things out, to rehearse an outage, to see a demonstration. Those of an ordinary user are\n" +
+			"in a user namespace.",
 		Args: cmdenv.NoArgs,
 		RunE: env.ShowHelp,
 		Example: "  weft lab up --hosts 3\n" +
@@ -31,11 +33,13 @@ func New(env *cmdenv.Env, self string) *cobra.Command {
 			"  weft lab partition host1 host2\n" +
 			"  weft lab down",
 	}
-	cmd.AddCommand(
+	for _, sub := range []*cobra.Command{
 		newUp(env, self), newList(env, self), newExec(env, self), newShell(env, self),
 		newPartition(env, self), newHeal(env, self), newKill(env, self), newStart(env, self),
 		newDown(env, self), newDemo(env, self),
-	)
+	} {
+		cmd.AddCommand(asRoot(env, self, sub))
+	}
 	return cmd
 }
 
@@ -44,10 +48,13 @@ type place struct {
 	name, stateDir, self string
 }
 
-func (p *place) bind(cmd *cobra.Command) {
+func (p *place) bind(cmd *cobra.Command, env *cmdenv.Env) {
 	cmd.Flags().StringVar(&p.name, "name", lab.DefaultName, "Name of the lab")
-	cmd.Flags().StringVar(&p.stateDir, "state-dir", lab.DefaultState, "Directory of the labs")
+	cmd.Flags().StringVar(&p.stateDir, "state-dir", defaultState(env), "Directory of the labs")
 }
+
+// defaultState is lab.DefaultState for root.
+func defaultState(env *cmdenv.Env) string { return filepath.Join(env.Dirs.Data, "lab") }
 
 func (p *place) open() (*lab.Lab, error) { return lab.Open(p.stateDir, p.name, p.self) }
 

@@ -46,7 +46,7 @@ func newList(env *cmdenv.Env, self string) *cobra.Command {
 			return list(cmd.Context(), env, labs, asJSON)
 		},
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	name := cmd.Flags().Lookup("name")
 	name.DefValue, name.Usage = "", "Name of the lab (default all)"
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON array")

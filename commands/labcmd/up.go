@@ -30,7 +30,7 @@ func newUp(env *cmdenv.Env, self string) *cobra.Command {
 		Args:  cmdenv.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return up(cmd.Context(), env, o) },
 	}
-	o.bind(cmd)
+	o.bind(cmd, env)
 	f := cmd.Flags()
 	f.IntVar(&o.hosts, "hosts", lab.DefaultHosts, "Number of hosts, which are called host1, host2, ...")
 	f.StringArrayVar(&o.subnets, "subnet", nil,
@@ -86,7 +86,7 @@ func up(ctx context.Context, env *cmdenv.Env, o upOptions) error {
 	if o.name != lab.DefaultName {
 		which += " --name " + o.name
 	}
-	if o.stateDir != lab.DefaultState {
+	if o.stateDir != defaultState(env) {
 		which += " --state-dir " + o.stateDir
 	}
 	_, err = fmt.Fprint(env.Err, strings.NewReplacer("LAB", which, "ADDR", hosts[0].Addr.Addr().String()).Replace(`
@@ -117,6 +117,6 @@ func newDown(env *cmdenv.Env, self string) *cobra.Command {
 			return err
 		},
 	}
-	p.bind(cmd)
+	p.bind(cmd, env)
 	return cmd
 }

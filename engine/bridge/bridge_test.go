@@ -29,6 +29,7 @@ type bed struct {
 	*testing.T
 	host, neighbor *netnstest.Host
 	driver         *bridge.Driver
+	outside        bridge.Opener
 }
 
 func start(t *testing.T) *bed {
@@ -54,7 +55,7 @@ func (b *bed) restart() {
 		}
 	}
 	b.host.Do(func() (err error) {
-		b.driver, err = bridge.New(slog.New(slog.NewTextHandler(b.Output(), nil)))
+		b.driver, err = bridge.New(slog.New(slog.NewTextHandler(b.Output(), nil)), b.outside)
 		return err
 	})
 }
@@ -280,6 +281,71 @@ func TestPublishedPorts(t *testing.T) {
 
 // TestLoopbackStaysTheHosts makes sure that what lets the host reach published
 // ports at 127.0.0.1 lets no container reach the host's own loopback services.
+// TestPortsOutside publishes into another namespace, as an engine without root
+// does: here the neighbor's.
+func TestPortsOutside(t *testing.T) {
+	b := start(t)
+	var refuse error
+	b.outside = func(ctx context.Context, network, address string) (file *os.File, err error) {
+		if refuse != nil {
+			return nil, refuse
+		}
+		err = kernel.Do(b.neighbor.NS, func() error {
+			if strings.HasPrefix(network, "udp") {
+				c, err := new(net.ListenConfig).ListenPacket(ctx, network, address)
+				if err != nil {
+					return err
+				}
+				file, err = c.(*net.UDPConn).File()
+				return errors.Join(err, c.Close())
+			}
+			l, err := new(net.ListenConfig).Listen(ctx, network, address)
+			if err != nil {
+				return err
+			}
+			file, err = l.(*net.TCPListener).File()
+			return errors.Join(err, l.Close())
+		})
+		return file, err
+	}
+	b.restart()
+	nw := b.net(1)
+	one := b.container(nw, 2)
+	b.serve(one.ns, "tcp", 80)
+	b.serve(one.ns, "udp", 53)
+	ports := b.publish(one, tcp(80, 0), model.PortBinding{Port: model.Port{Proto: "udp", Port: 53}, HostPort: 5353})
+	if len(ports) != 4 || ports[0].HostPort == 0 || ports[0].HostPort != ports[1].HostPort {
+		t.Fatalf("published: %v", ports)
+	}
+	at := func(host string, port uint16) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+	b.reaches(b.neighbor.NS, "tcp", at("127.0.0.1", ports[0].HostPort), "172.31.1.1")
+	b.reaches(b.neighbor.NS, "tcp", at("::1", ports[0].HostPort), "172.31.1.1")
+	b.reaches(b.neighbor.NS, "udp", "127.0.0.1:5353", "172.31.1.1")
+	b.reaches(b.host.NS, "tcp", at("127.0.0.1", ports[0].HostPort), "172.31.1.1")
+	only := tcp(80, 8088)
+	only.HostIP = b.neighbor.Addr // which this host does not have
+	b.publish(one, only)
+	b.reaches(b.neighbor.NS, "tcp", at(b.neighbor.Addr.String(), 8088), "172.31.1.1")
+	b.cut(b.neighbor.NS, "udp", "127.0.0.1:5353")
+	b.publish(one)
+	b.cut(b.neighbor.NS, "tcp", at(b.neighbor.Addr.String(), 8088))
+
+	for cause, want := range map[error]string{
+		unix.EADDRINUSE: "Bind for 0.0.0.0:80 failed: port is already allocated",
+		unix.EACCES:     "ip_unprivileged_port_start=80",
+	} {
+		refuse = cause
+		if _, err := b.driver.Publish(t.Context(), nw.ID, one.ID, []model.PortBinding{tcp(80, 80)}); err == nil ||
+			!strings.Contains(err.Error(), want) || !errors.Is(err, cause) {
+			t.Errorf("%v outside: %v, want %s", cause, err, want)
+		}
+	}
+	sctp := model.PortBinding{Port: model.Port{Proto: "sctp", Port: 80}, HostPort: 80}
+	if _, err := b.driver.Publish(t.Context(), nw.ID, one.ID, []model.PortBinding{sctp}); !errdefs.IsNotImplemented(err) {
+		t.Errorf("sctp: %v", err)
+	}
+}
+
 func TestLoopbackStaysTheHosts(t *testing.T) {
 	b := start(t)
 	one := b.container(b.net(1), 2)
@@ -447,7 +513,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	b.host.Do(func() error {
-		if d, err := bridge.New(slog.New(slog.DiscardHandler)); !errdefs.IsConflict(err) {
+		if d, err := bridge.New(slog.New(slog.DiscardHandler), nil); !errdefs.IsConflict(err) {
 			t.Errorf("a second driver: %v, %v", d, err)
 		}
 		return nil

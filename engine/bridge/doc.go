@@ -8,5 +8,9 @@
 // published port on the host serve what the rules do not reach, which is IPv6
 // clients of containers without IPv6.
 //
+// An engine without root is in a namespace of its own, and what is published
+// has to be reached in the host's: a socket opened there is served as well
+// (Opener), so that all clients from there come through a relay.
+//
 // A namespace of the kernel has one such driver at a time.
 package bridge

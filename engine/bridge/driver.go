@@ -22,6 +22,8 @@ type Driver struct {
 	host  *kernel.Namespace
 	table *nft.Conn
 	claim net.Listener // see claimNamespace
+	// outside opens ports where the host's clients are; nil: here
+	outside Opener
 
 	mu       sync.Mutex // guards networks
 	networks map[string]*network
@@ -47,9 +49,10 @@ type endpoint struct {
 	reserved []*reservation
 }
 
-// New makes the driver of the calling thread's network namespace. It is a
-// Conflict when another process has it.
-func New(log *slog.Logger) (*Driver, error) {
+// New makes the driver of the calling thread's network namespace. Where that is
+// not the one published ports are to be reached in, outside opens them there;
+// it may be nil. It is a Conflict when another process has the namespace.
+func New(log *slog.Logger, outside Opener) (*Driver, error) {
 	host, err := kernel.Current()
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func New(log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, errors.Join(err, claim.Close(), host.Close())
 	}
-	return &Driver{log: log, host: host, table: table, claim: claim, networks: map[string]*network{}}, nil
+	return &Driver{log: log, host: host, table: table, claim: claim, outside: outside, networks: map[string]*network{}}, nil
 }
 
 // claimNamespace holds a name in the namespace's own space of socket names,

@@ -68,7 +68,7 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 // adoptPorts publishes what an earlier driver published, at the same ports.
 func (d *Driver) adoptPorts(n *network, ep *endpoint) error {
 	for _, p := range ep.Ports {
-		r, err := reserve(d.host, p)
+		r, err := d.reserve(p)
 		if err != nil {
 			// The rules redirect all the same.
 			d.log.Warn("published port is not held", "endpoint_id", ep.ID, "port", p.HostPort, "err", err)
@@ -132,7 +132,7 @@ func (n *network) publish(d *Driver, ep *endpoint, w model.PortBinding) error {
 		ep.Ports = append(ep.Ports, model.PublishedPort{Port: w.Port})
 		return nil
 	}
-	reserved, err := reserveAny(d.host, w, n.hostAddrs(w, ep))
+	reserved, err := d.reserveAny(w, n.hostAddrs(w, ep))
 	if errors.Is(err, unix.EADDRINUSE) {
 		err = d.name(err, w)
 	}

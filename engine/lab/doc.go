@@ -26,7 +26,8 @@
 // exists. One command at a time changes a lab: a lock on its directory, freed
 // by the kernel, sees to that.
 //
-// The package needs root. A host shares the machine's file system, except for
+// The package needs root, if only that of a user namespace, which a lab does
+// not outlive. A host shares the machine's file system, except for
 // /proc, /sys and /run, and its cgroups: a lab separates networks, it is not a
 // security boundary. It does not know what an engine is.
 package lab

@@ -91,6 +91,9 @@ func (b sandbox) run() error {
 	if err != nil {
 		return err
 	}
+	if err := checkMapped(user); err != nil {
+		return err
+	}
 	if err := ownStreams(user); err != nil {
 		return err
 	}

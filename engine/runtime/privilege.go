@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/moby/sys/user"
@@ -156,6 +157,32 @@ func capBits(names []string) uint64 {
 	return bits
 }
 
+// checkMapped fails when this user namespace does not have the account's user
+// or group: without privileges there may be a single one, root.
+func checkMapped(acc account) error {
+	for _, id := range []struct {
+		kind, file string
+		id         int
+	}{{"user", "/proc/self/uid_map", acc.UID}, {"group", "/proc/self/gid_map", acc.GID}} {
+		ranges, err := user.ParseIDMapFile(id.file)
+		if err != nil {
+			return fmt.Errorf("look up which users there are: %w", err)
+		}
+		if !slices.ContainsFunc(ranges, func(r user.IDMap) bool { return int64(id.id) >= r.ID && int64(id.id)-r.ID < r.Count }) {
+			return &ExecError{Msg: fmt.Sprintf("%s %d does not exist in the engine's user namespace: "+
+				"install uidmap and give the engine's user a range in /etc/subuid and /etc/subgid", id.kind, id.id)}
+		}
+	}
+	return nil
+}
+
+// groupsDenied reports whether groups can't be set here, as in a user
+// namespace with a single group (user_namespaces(7)).
+func groupsDenied() bool {
+	text, err := os.ReadFile("/proc/self/setgroups")
+	return err == nil && strings.TrimSpace(string(text)) == "deny"
+}
+
 // become sets the thread's user and groups. The system calls are made by hand:
 // the syscall package's apply to all threads of the process, and those in
 // other namespaces or states make it fail.
@@ -164,7 +191,7 @@ func become(user account) error {
 	for i, g := range user.Groups {
 		groups[i] = uint32(g) //nolint:gosec // at most 1<<31 - 1
 	}
-	if err := setGroups(groups); err != nil && (user.UID != 0 || len(groups) > 0) {
+	if err := setGroups(groups); err != nil && !groupsDenied() {
 		return fmt.Errorf("set groups: %w", err)
 	}
 	gid, uid := uintptr(user.GID), uintptr(user.UID)
