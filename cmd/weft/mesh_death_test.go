@@ -64,7 +64,7 @@ func startWatch(t *testing.T, from *kernel.Namespace, url string, clients int) *
 
 func (w *watch) one(client *http.Client, url string) {
 	begun := time.Now()
-	r, err := client.Get(url) //nolint:noctx // the client has a timeout
+	r, err := client.Get(url)
 	if err == nil {
 		err = r.Body.Close()
 	}
