@@ -9,12 +9,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft/engine/kernel"
 	"weft/engine/mesh"
 	"weft/engine/netnstest"
 )
 
 // benchNode is a node without services in a sandbox of its own.
 func benchNode(b *testing.B) *mesh.Node {
+	b.Helper()
+	n, _ := benchNodeIn(b)
+	return n
+}
+
+// benchNodeIn gives the sandbox, too.
+func benchNodeIn(b *testing.B) (*mesh.Node, *kernel.Namespace) {
 	b.Helper()
 	netnstest.Require(b)
 	ns, _ := netnstest.Sandbox(b)
@@ -24,7 +32,7 @@ func benchNode(b *testing.B) *mesh.Node {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = n.Close() })
-	return n
+	return n, ns
 }
 
 // benchServices gives so many services of ten tasks.
@@ -94,4 +102,33 @@ func BenchmarkFromNothing(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkDrift looks whether the kernel's 5,000 services of ten tasks are what
+// was written: when somebody has written to the sandbox's tables, and when
+// nobody has.
+func BenchmarkDrift(b *testing.B) {
+	n, ns := benchNodeIn(b)
+	if err := n.Set(benchServices(5000)); err != nil {
+		b.Fatal(err)
+	}
+	look := func(b *testing.B) {
+		if d, err := n.Drift(); err != nil || len(d) != 0 {
+			b.Fatal(d, err)
+		}
+	}
+	b.Run("touched", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			netnstest.Exec(b, ns, "nft", "add", "table", "inet", "other")
+			netnstest.Exec(b, ns, "nft", "delete", "table", "inet", "other")
+			b.StartTimer()
+			look(b)
+		}
+	})
+	b.Run("untouched", func(b *testing.B) {
+		for b.Loop() {
+			look(b)
+		}
+	})
 }

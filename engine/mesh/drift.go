@@ -26,15 +26,23 @@ func (n *Node) Drift() ([]Drift, error) {
 	if !n.written {
 		return nil, nil
 	}
+	settings, err := sysctlDrift(n.sandbox, nodeSysctls(n.network))
+	if err != nil {
+		return nil, err
+	}
+	// Nobody else is to write here, so that there is seldom anything to read.
+	now, err := n.rules.Generation()
+	if err != nil || (now == n.generation && now != 0) {
+		return settings, err
+	}
 	d := newDifference(map[string]bool{}, map[netip.Addr]int{})
 	for port, s := range n.services {
 		d.replace(Service{Port: port}, s)
 	}
 	out, err := tableDrift(n.rules, n.table(d))
-	if err != nil {
-		return nil, err
+	if err == nil && len(out) == 0 {
+		n.generation = now
 	}
-	settings, err := sysctlDrift(n.sandbox, nodeSysctls(n.network))
 	return append(settings, out...), err
 }
 

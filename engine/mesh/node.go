@@ -59,6 +59,9 @@ type Node struct {
 	written bool
 	chains  map[string]bool
 	foreign map[netip.Addr]int // by how many ports
+	// generation of the sandbox's tables when all was found as it should be,
+	// and raised by what was written since; 0: that has not been looked at.
+	generation uint32
 }
 
 // Place is where a sandbox is on the ingress network.
@@ -185,13 +188,21 @@ func same(a, b Service) bool {
 }
 
 func (n *Node) write(d *difference, whole bool) error {
-	switch {
-	case whole:
-		return n.rules.Replace(n.table(d))
-	case d.empty():
+	if !whole && d.empty() {
 		return nil
 	}
-	return n.rules.Change(tableName, d.chains, d.changes())
+	before := n.generation
+	n.generation = 0
+	var err error
+	if whole {
+		err = n.rules.Replace(n.table(d))
+	} else {
+		err = n.rules.Change(tableName, d.chains, d.changes())
+	}
+	if err == nil && before != 0 {
+		n.generation = before + 1
+	}
+	return err
 }
 
 // table gives the whole table. What leaves for the ingress network was sent

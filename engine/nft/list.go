@@ -1,6 +1,8 @@
 package nft
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -104,4 +106,35 @@ func chainIn(verdict []byte) (string, error) {
 		}
 	}
 	return "", ad.Err()
+}
+
+// Generation gives a number that every transaction of anybody's in the
+// namespace raises by one (nft_net.base_seq in net/netfilter/nf_tables_api.c).
+func (c *Conn) Generation() (uint32, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
+	if err != nil {
+		return 0, fmt.Errorf("open nftables in %s: %w", c.ns.Path(), err)
+	}
+	answers, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN), Flags: netlink.Request},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+	})
+	err = errors.Join(err, conn.Close())
+	for _, m := range answers {
+		const header = 4 // struct nfgenmsg
+		ad, bad := netlink.NewAttributeDecoder(m.Data[min(header, len(m.Data)):])
+		if bad != nil {
+			return 0, bad
+		}
+		ad.ByteOrder = binary.BigEndian
+		for ad.Next() {
+			if ad.Type() == unix.NFTA_GEN_ID {
+				return ad.Uint32(), ad.Err()
+			}
+		}
+	}
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	return 0, fmt.Errorf("generation of nftables in %s: %w", c.ns.Path(), err)
 }
