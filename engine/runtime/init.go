@@ -81,6 +81,9 @@ func (b sandbox) run() error {
 	} else if err := b.build(); err != nil {
 		return err
 	}
+	if err := ownKeyring(); err != nil {
+		return err
+	}
 	p := b.Bundle.Spec.Process
 	if p.Terminal {
 		if err := openConsole(!b.Joined); err != nil {
@@ -130,6 +133,16 @@ func (b sandbox) join() error {
 	dir := b.Bundle.Spec.Process.Cwd
 	if err := unix.Chdir(dir); err != nil {
 		return &ExecError{Msg: fmt.Sprintf("chdir to cwd (%q): %v", dir, err)}
+	}
+	return nil
+}
+
+// ownKeyring leaves the keys of the session the engine was started in
+// (session-keyring(7)). Not every kernel, nor every container around us, has
+// keyrings.
+func ownKeyring() error {
+	if _, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("leave the session's keyring: %w", err)
 	}
 	return nil
 }

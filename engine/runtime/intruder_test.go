@@ -231,3 +231,18 @@ func testIntruder(t *testing.T, b *bed) {
 		t.Errorf("its neighbor: %+v %v", st, err)
 	}
 }
+
+// A container that may make all system calls has none of the host's keys.
+func TestKeyring(t *testing.T) { onBoth(t, testKeyring) }
+
+func testKeyring(t *testing.T, b *bed) {
+	own, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
+	if err != nil {
+		t.Skipf("this kernel has no keyrings: %v", err)
+	}
+	_, first, errs := b.runSpec(model.ProcessSpec{Args: []string{"keyring"}, AllSyscalls: true})
+	_, second, _ := b.runSpec(model.ProcessSpec{Args: []string{"keyring"}, AllSyscalls: true})
+	if !strings.HasSuffix(first, " <nil>\n") || first == second || strings.HasPrefix(first, strconv.Itoa(own)+" ") {
+		t.Errorf("%q %q, the host's is %d (%s)", first, second, own, errs)
+	}
+}

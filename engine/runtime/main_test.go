@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"weft/engine/containerd"
 	"weft/engine/model"
@@ -127,6 +128,9 @@ func applet(args []string) int {
 		fmt.Println(dir, err)
 	case "isolation":
 		return isolation()
+	case "keyring":
+		id, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
+		fmt.Println(id, err)
 	case "intruder":
 		return intruder(args[1:])
 	default:
