@@ -54,25 +54,31 @@ func BenchmarkMesh(b *testing.B) {
 	for _, p := range paths {
 		awaitPath(b, p)
 	}
-	for _, tt := range []struct {
-		name, unit string
-		measure    func(testing.TB, netnstest.Path) float64
-	}{
-		{"connections", "conn/s", netnstest.Connections},
-		{"keep-alive", "exchanges/s", netnstest.Exchanges},
-		{"throughput", "Gbit/s", netnstest.Throughput},
-	} {
-		b.Run(tt.name, func(b *testing.B) {
-			for b.Loop() {
-				r := netnstest.Compare(b, paths, tt.measure)
-				b.ReportMetric(netnstest.Median(r[0]), tt.unit)
-				b.ReportMetric(netnstest.Ratio(r[0], r[1]), "of-direct")
-				b.ReportMetric(netnstest.Ratio(r[0], r[2]), "of-proxy")
-				b.ReportMetric(netnstest.Ratio(r[0], r[3]), "of-masquerade")
-				b.ReportMetric(netnstest.Ratio(r[4], r[1]), "vip-of-direct")
-			}
-		})
-	}
+	b.Run("connections", func(b *testing.B) {
+		for b.Loop() {
+			reportMesh(b, "conn/s", netnstest.CompareSlices(b, paths, netnstest.NewConnections))
+		}
+	})
+	b.Run("keep-alive", func(b *testing.B) {
+		for b.Loop() {
+			reportMesh(b, "exchanges/s", netnstest.CompareSlices(b, paths, netnstest.Exchanges))
+		}
+	})
+	b.Run("throughput", func(b *testing.B) {
+		for b.Loop() {
+			reportMesh(b, "Gbit/s", netnstest.Compare(b, paths, netnstest.Throughput))
+		}
+	})
+}
+
+// reportMesh gives the results of the paths of BenchmarkMesh.
+func reportMesh(b *testing.B, unit string, r [][]float64) {
+	b.Helper()
+	b.ReportMetric(netnstest.Median(r[0]), unit)
+	b.ReportMetric(netnstest.Ratio(r[0], r[1]), "of-direct")
+	b.ReportMetric(netnstest.Ratio(r[0], r[2]), "of-proxy")
+	b.ReportMetric(netnstest.Ratio(r[0], r[3]), "of-masquerade")
+	b.ReportMetric(netnstest.Ratio(r[4], r[1]), "vip-of-direct")
 }
 
 // meshTarget is the port the benchmark serves in the tasks.
