@@ -1,6 +1,8 @@
 package netnstest
 
 import (
+	"bytes"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +20,7 @@ type Use int
 const (
 	NewConnections Use = iota // opened, used for a byte each way, and closed
 	Exchanges                 // a byte each way over a connection that is kept
+	Requests                  // of HTTP, likewise; To serves it already
 )
 
 // In CompareSlices a round has so many slices of every path: short ones, since
@@ -73,14 +76,28 @@ type served struct {
 type client struct {
 	Path
 	to   unix.Sockaddr
-	kept int // connection; -1: a new one each time
+	kept int                // connection; -1: a new one each time
+	use  func(fd int) error // of the kept one
+}
+
+// request asks and reads an answer, which is small enough for one read.
+func request(fd int) error {
+	if _, err := unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return err
+	}
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err == nil && !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
+		err = fmt.Errorf("answer %q", buf[:n])
+	}
+	return err
 }
 
 func (s *served) client(p Path) *client {
 	s.tb.Helper()
 	at := server{p.To, p.Addr.String(), p.Port}
 	fd, ok := s.open[at]
-	if !ok {
+	if !ok && s.use != Requests {
 		var err error
 		if fd, err = Listen(p); err != nil {
 			s.tb.Fatalf("%s: %v", p.Name, err)
@@ -88,9 +105,12 @@ func (s *served) client(p Path) *client {
 		s.open[at] = fd
 		s.running.Go(func() { s.serve(fd) })
 	}
-	c := &client{Path: p, kept: -1}
+	c := &client{Path: p, kept: -1, use: exchange}
+	if s.use == Requests {
+		c.use = request
+	}
 	var err error
-	if c.to, err = target(p, fd); err == nil && s.use == Exchanges {
+	if c.to, err = target(p, fd); err == nil && s.use != NewConnections {
 		err = kernel.Do(p.From, func() (err error) {
 			c.kept, err = connect(c.to)
 			return err
@@ -116,7 +136,7 @@ func (s *served) serve(listener int) {
 			continue
 		}
 		s.running.Go(func() {
-			for answer(fd) == nil { //nolint:revive // the work is done there
+			for answer(fd) == nil {
 			}
 			_ = unix.Close(fd)
 		})
@@ -145,7 +165,7 @@ func (c *client) slice(tb testing.TB) float64 {
 		for begin := time.Now(); took < sliceTime; took = time.Since(begin) {
 			use := func() error { return converse(c.to) }
 			if c.kept >= 0 {
-				use = func() error { return exchange(c.kept) }
+				use = func() error { return c.use(c.kept) }
 			}
 			if err := use(); err != nil {
 				return err
