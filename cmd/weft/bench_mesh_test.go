@@ -29,8 +29,10 @@ func BenchmarkMesh(b *testing.B) {
 	host := s.hostNet(b, one)
 	served := func(name string, published uint16, flags ...string) (to *kernel.Namespace, addr netip.Addr) {
 		b.Helper()
-		one.weft(b, append(append([]string{"service", "create", "-q", "--detach", "--name", name, "--network", "ov", "--constraint", "node.hostname==host2",
-			"--publish", fmt.Sprintf("%d:%d", published, meshTarget)}, flags...), "weft/probe", "sleep", "100000")...)
+		one.weft(b, append(append([]string{
+			"service", "create", "-q", "--detach", "--name", name, "--network", "ov", "--constraint", "node.hostname==host2",
+			"--publish", fmt.Sprintf("%d:%d", published, meshTarget), "--publish", fmt.Sprintf("%d:80", published+1000),
+		}, flags...), "weft/probe")...)
 		awaitReplicas(b, one, name, "1/1")
 		return s.task(b, nodes[1], name)
 	}
@@ -43,36 +45,51 @@ func BenchmarkMesh(b *testing.B) {
 			virtual = p.Addr()
 		}
 	}
-	at := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
-	paths := []netnstest.Path{
-		{Name: "mesh", From: host, To: kept, Port: meshTarget, Dial: at(one.Addr.Addr(), 8080)},
-		{Name: "direct", From: client, To: kept, Port: meshTarget, Dial: at(addr, meshTarget)},
-		{Name: "proxy", From: host, To: kept, Port: meshTarget, Dial: proxy(b, host, client, at(addr, meshTarget))},
-		{Name: "masquerade", From: host, To: hidden, Port: meshTarget, Dial: at(one.Addr.Addr(), 8081)},
-		{Name: "vip", From: client, To: kept, Port: meshTarget, Dial: at(virtual, meshTarget)},
+	// To a server of this benchmark's in the task, or to the probe's.
+	paths := func(target, published uint16) []netnstest.Path {
+		at := netip.AddrPortFrom
+		return []netnstest.Path{
+			{Name: "mesh", From: host, To: kept, Port: target, Dial: at(one.Addr.Addr(), published)},
+			{Name: "direct", From: client, To: kept, Port: target, Dial: at(addr, target)},
+			{Name: "proxy", From: host, To: kept, Port: target, Dial: proxy(b, host, client, at(addr, target))},
+			{Name: "masquerade", From: host, To: hidden, Port: target, Dial: at(one.Addr.Addr(), published+1)},
+			{Name: "vip", From: client, To: kept, Port: target, Dial: at(virtual, target)},
+		}
 	}
-	for _, p := range paths {
+	own, probes := paths(meshTarget, 8080), paths(80, 9080)
+	for _, p := range own {
 		awaitPath(b, p)
 	}
-	for _, tt := range []struct {
+	for _, c := range []struct {
 		name, unit string
-		measure    func(testing.TB, netnstest.Path) float64
+		paths      []netnstest.Path
+		use        netnstest.Use
 	}{
-		{"connections", "conn/s", netnstest.Connections},
-		{"keep-alive", "exchanges/s", netnstest.Exchanges},
-		{"throughput", "Gbit/s", netnstest.Throughput},
+		{"connections", "conn/s", own, netnstest.NewConnections},
+		{"keep-alive", "exchanges/s", own, netnstest.Exchanges},
+		{"requests", "requests/s", probes, netnstest.Requests},
 	} {
-		b.Run(tt.name, func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				r := netnstest.Compare(b, paths, tt.measure)
-				b.ReportMetric(netnstest.Median(r[0]), tt.unit)
-				b.ReportMetric(netnstest.Ratio(r[0], r[1]), "of-direct")
-				b.ReportMetric(netnstest.Ratio(r[0], r[2]), "of-proxy")
-				b.ReportMetric(netnstest.Ratio(r[0], r[3]), "of-masquerade")
-				b.ReportMetric(netnstest.Ratio(r[4], r[1]), "vip-of-direct")
+				reportMesh(b, c.unit, netnstest.CompareSlices(b, c.paths, c.use))
 			}
 		})
 	}
+	b.Run("throughput", func(b *testing.B) {
+		for b.Loop() {
+			reportMesh(b, "Gbit/s", netnstest.Compare(b, own, netnstest.Throughput))
+		}
+	})
+}
+
+// reportMesh gives the results of the paths of BenchmarkMesh.
+func reportMesh(b *testing.B, unit string, r [][]float64) {
+	b.Helper()
+	b.ReportMetric(netnstest.Median(r[0]), unit)
+	b.ReportMetric(netnstest.Ratio(r[0], r[1]), "of-direct")
+	b.ReportMetric(netnstest.Ratio(r[0], r[2]), "of-proxy")
+	b.ReportMetric(netnstest.Ratio(r[0], r[3]), "of-masquerade")
+	b.ReportMetric(netnstest.Ratio(r[4], r[1]), "vip-of-direct")
 }
 
 // meshTarget is the port the benchmark serves in the tasks.

@@ -45,7 +45,8 @@ func explainHostPorts(ctx context.Context, c api.ControlClient, tasks []*api.Tas
 		if held := portHolders(t, all, names); len(held) > 0 {
 			t.Status.Err += ": " + strings.Join(held, ", ")
 			if own(t, all) {
-				t.Status.Err += fmt.Sprintf(": a task of the same service has it: if it is not going to end, update in the order stop-first, or with fewer replicas than nodes: service update --update-order stop-first %s", t.ServiceAnnotations.Name)
+				t.Status.Err += ": a task of the same service has it: if it is not going to end, update in the order stop-first, or with fewer replicas than nodes: " +
+					"service update --update-order stop-first " + t.ServiceAnnotations.Name
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func benchServices(n int) []mesh.Service {
 	addr := netip.MustParseAddr("10.0.0.10")
 	out := make([]mesh.Service, n)
 	for i := range out {
-		out[i].Port = mesh.Port{Proto: unix.IPPROTO_TCP, Published: uint16(10000 + i)} //nolint:gosec // few
+		out[i].Port = mesh.Port{Proto: unix.IPPROTO_TCP, Published: uint16(10000 + i)}
 		for range 10 {
 			out[i].Backends = append(out[i].Backends, mesh.Backend{Addr: addr})
 			addr = addr.Next()

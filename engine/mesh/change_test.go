@@ -119,8 +119,10 @@ func TestRefusedPort(t *testing.T) {
 	netnstest.Require(t)
 	ns, _ := netnstest.Sandbox(t)
 	r := &reserver{taken: 8001, held: map[uint16]int{}}
-	h, err := mesh.OpenHost(mesh.HostConfig{Namespace: ns, IPv6: true, Source: netip.MustParseAddr("192.0.2.1"), Reserve: r.reserve,
-		Holder: func(string, uint16) string { return "httpd (PID 7)" }})
+	h, err := mesh.OpenHost(mesh.HostConfig{
+		Namespace: ns, IPv6: true, Source: netip.MustParseAddr("192.0.2.1"), Reserve: r.reserve,
+		Holder: func(string, uint16) string { return "httpd (PID 7)" },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

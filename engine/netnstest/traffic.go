@@ -114,33 +114,6 @@ func Connections(tb testing.TB, p Path) float64 {
 	return float64(n) / took.Seconds()
 }
 
-// Exchanges gives how many times a second a byte goes each way over one
-// connection that is kept.
-func Exchanges(tb testing.TB, p Path) float64 {
-	tb.Helper()
-	var n int
-	var took time.Duration
-	serve(tb, p, func(fd int) {
-		for answer(fd) == nil {
-		}
-	}, func(to unix.Sockaddr) error {
-		fd, err := connect(to)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd) //nolint:errcheck // the descriptor is gone either way
-		begin := time.Now()
-		for took = 0; took < measureTime; took = time.Since(begin) {
-			if err := exchange(fd); err != nil {
-				return err
-			}
-			n++
-		}
-		return abort(fd)
-	})
-	return float64(n) / took.Seconds()
-}
-
 // converse is the client's side of one short connection.
 func converse(to unix.Sockaddr) error {
 	fd, err := connect(to)
@@ -196,11 +169,8 @@ func serve(tb testing.TB, p Path, handle func(fd int), client func(unix.Sockaddr
 	}
 	listener, err := Listen(p)
 	check(err)
-	bound, err := unix.Getsockname(listener)
+	bound, err := target(p, listener)
 	check(err)
-	if p.Dial.IsValid() {
-		bound = &unix.SockaddrInet4{Addr: p.Dial.Addr().As4(), Port: int(p.Dial.Port())}
-	}
 	var stopping atomic.Bool
 	stopped := make(chan struct{})
 	go func() {
@@ -220,6 +190,14 @@ func serve(tb testing.TB, p Path, handle func(fd int), client func(unix.Sockaddr
 	<-stopped
 	_ = unix.Close(listener)
 	check(err)
+}
+
+// target gives where a path's client connects to.
+func target(p Path, listener int) (unix.Sockaddr, error) {
+	if p.Dial.IsValid() {
+		return &unix.SockaddrInet4{Addr: p.Dial.Addr().As4(), Port: int(p.Dial.Port())}, nil
+	}
+	return unix.Getsockname(listener)
 }
 
 // Listen opens a path's listening socket.

@@ -1,0 +1,181 @@
+package netnstest
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/engine/kernel"
+)
+
+// Use is what is counted of a path.
+type Use int
+
+// The uses.
+const (
+	NewConnections Use = iota // opened, used for a byte each way, and closed
+	Exchanges                 // a byte each way over a connection that is kept
+	Requests                  // of HTTP, likewise; To serves it already
+)
+
+// In CompareSlices a round has so many slices of every path: short ones, since
+// what else the machine does changes from moment to moment.
+const (
+	sliceCount = 35
+	sliceTime  = 20 * time.Millisecond
+)
+
+// CompareSlices gives how often a second each path is used, in Rounds rounds:
+// the median of the round's slices, which take turns.
+func CompareSlices(tb testing.TB, paths []Path, use Use) [][]float64 {
+	tb.Helper()
+	s := &served{tb: tb, use: use, open: map[server]int{}}
+	defer s.end()
+	clients := make([]*client, len(paths))
+	for i, p := range paths {
+		clients[i] = s.client(p)
+		clients[i].slice(tb) // warm up: neighbors, caches
+	}
+	results := make([][]float64, len(paths))
+	for round := range Rounds {
+		rates := make([][]float64, len(paths))
+		for i := range sliceCount * len(paths) {
+			turn := (i + i/len(paths) + round) % len(paths)
+			rates[turn] = append(rates[turn], clients[turn].slice(tb))
+		}
+		for i, r := range rates {
+			results[i] = append(results[i], Median(r))
+		}
+	}
+	return results
+}
+
+// server is where paths end.
+type server struct {
+	to   *kernel.Namespace
+	addr string
+	port uint16
+}
+
+// served is the servers of some paths.
+type served struct {
+	tb       testing.TB
+	use      Use
+	open     map[server]int // listeners
+	conns    []int
+	stopping atomic.Bool
+	running  sync.WaitGroup
+}
+
+// client uses one path.
+type client struct {
+	Path
+	to   unix.Sockaddr
+	kept int                // connection; -1: a new one each time
+	use  func(fd int) error // of the kept one
+}
+
+// request asks and reads an answer, which is small enough for one read.
+func request(fd int) error {
+	if _, err := unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return err
+	}
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err == nil && !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
+		err = fmt.Errorf("answer %q", buf[:n])
+	}
+	return err
+}
+
+func (s *served) client(p Path) *client {
+	s.tb.Helper()
+	at := server{p.To, p.Addr.String(), p.Port}
+	fd, ok := s.open[at]
+	if !ok && s.use != Requests {
+		var err error
+		if fd, err = Listen(p); err != nil {
+			s.tb.Fatalf("%s: %v", p.Name, err)
+		}
+		s.open[at] = fd
+		s.running.Go(func() { s.serve(fd) })
+	}
+	c := &client{Path: p, kept: -1, use: exchange}
+	if s.use == Requests {
+		c.use = request
+	}
+	var err error
+	if c.to, err = target(p, fd); err == nil && s.use != NewConnections {
+		err = kernel.Do(p.From, func() (err error) {
+			c.kept, err = connect(c.to)
+			return err
+		})
+		s.conns = append(s.conns, c.kept)
+	}
+	if err != nil {
+		s.tb.Fatalf("%s: %v", p.Name, err)
+	}
+	return c
+}
+
+// serve answers until the listener ends.
+func (s *served) serve(listener int) {
+	for {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if err != nil || s.stopping.Load() {
+			return
+		}
+		if s.use == NewConnections {
+			_ = answer(fd)
+			_ = unix.Close(fd)
+			continue
+		}
+		s.running.Go(func() {
+			for answer(fd) == nil {
+			}
+			_ = unix.Close(fd)
+		})
+	}
+}
+
+func (s *served) end() {
+	s.stopping.Store(true)
+	for _, fd := range s.conns {
+		_ = unix.Close(fd)
+	}
+	for _, fd := range s.open {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	s.running.Wait()
+	for _, fd := range s.open {
+		_ = unix.Close(fd)
+	}
+}
+
+// slice uses the path for a slice's time and gives how often a second.
+func (c *client) slice(tb testing.TB) float64 {
+	tb.Helper()
+	n, took := 0, time.Duration(0)
+	err := kernel.Do(c.From, func() error {
+		for begin := time.Now(); took < sliceTime; took = time.Since(begin) {
+			use := func() error { return converse(c.to) }
+			if c.kept >= 0 {
+				use = func() error { return c.use(c.kept) }
+			}
+			if err := use(); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatalf("%s: %v", c.Name, err)
+	}
+	return float64(n) / took.Seconds()
+}
