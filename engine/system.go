@@ -83,10 +83,12 @@ func (b systemBackend) Info(ctx context.Context) (system.Info, error) {
 		SecurityOptions:    []string{"name=seccomp,profile=builtin"}, Swarm: e.control.Info(ctx), Warnings: []string{},
 		GenericResources: []swarm.GenericResource{}, CDISpecDirs: []string{},
 	}
+	mode := cgroups.Mode()
 	if userns.RunningInUserNS() {
 		info.SecurityOptions = append(info.SecurityOptions, "name=rootless")
+		mode = cgroups.Unavailable // what an ordinary user could make there is not used
 	}
-	cgroupInfo(&info, cgroups.Mode(), "/sys/fs/cgroup")
+	cgroupInfo(&info, mode, "/sys/fs/cgroup")
 	e.runtimes.info(&info, e.cfg.Self)
 	for _, c := range all {
 		if c.State == model.StateRunning {

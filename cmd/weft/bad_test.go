@@ -171,13 +171,14 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// TestMissingPrivileges starts an engine as nobody.
+// TestMissingPrivileges starts an engine as a root that has no privileges; an
+// ordinary user's makes a user namespace, see TestNoUserNamespaces.
 func TestMissingPrivileges(t *testing.T) {
 	bin, in := bareLab(t)
-	r := in("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all",
-		bin, "engine", "run", "--data-dir", "/tmp/nobody-data", "--run-dir", "/tmp/nobody-run")
+	r := in("setpriv", "--bounding-set=-all", "--inh-caps=-all",
+		bin, "engine", "run", "--data-dir", "/tmp/unprivileged-data", "--run-dir", "/tmp/unprivileged-run")
 	refusal{command: "engine run", code: 1, says: []string{"needs root", "CAP_NET_ADMIN", "sudo"}}.check(t, r)
-	for _, dir := range []string{"/tmp/nobody-data", "/tmp/nobody-run"} {
+	for _, dir := range []string{"/tmp/unprivileged-data", "/tmp/unprivileged-run"} {
 		if _, err := os.Stat(dir); !os.IsNotExist(err) {
 			t.Errorf("%s was made: %v", dir, err)
 		}

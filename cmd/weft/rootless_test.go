@@ -210,7 +210,7 @@ func TestRootlessEngine(t *testing.T) {
 		t.Fatalf("start: %v", r)
 	}
 	t.Cleanup(func() { p.try(t, p.bin, "engine", "stop") })
-	if out := p.weft(t, "info", "--format", "{{.SecurityOptions}}"); out != "[name=rootless]" {
+	if out := p.weft(t, "info", "--format", "{{.SecurityOptions}} {{.CgroupDriver}}"); out != "[name=seccomp,profile=builtin name=rootless] none" {
 		t.Errorf("security options: %s", out)
 	}
 	archive, err := os.ReadFile(busyboxArchive(t))
@@ -224,6 +224,10 @@ func TestRootlessEngine(t *testing.T) {
 	p.weft(t, "service", "create", "--quiet", "--name", "web", "--network", "ov", "--replicas", "2", "-p", "8080:80", "weft/probe")
 	p.weft(t, "run", "-d", "--name", "site", "-p", "8081:80", "weft/probe")
 	p.weft(t, "run", "-d", "--name", "inside", "--stop-timeout", "1", "--network", "ov", "busybox", "sleep", "1h")
+	p.weft(t, "cp", p.path("busybox.tar"), "inside:/etc/copy")
+	if out := p.weft(t, "exec", "inside", "ls", "-ln", "/etc/copy"); !strings.HasPrefix(out, "-rw-r--r--    1 0        0 ") {
+		t.Errorf("a file that was copied: %s", out)
+	}
 	if out := p.weft(t, "exec", "inside", "nslookup", "tasks.web"); strings.Count(out, "Address: 10.20.") != 2 {
 		t.Errorf("names of the tasks:\n%s", out)
 	}

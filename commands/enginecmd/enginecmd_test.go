@@ -132,6 +132,34 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+func TestUnitOfAnOrdinaryUser(t *testing.T) {
+	var out bytes.Buffer
+	if err := writeUnit(&out, []string{"/usr/bin/weft", "engine", "run"}, true); err != nil {
+		t.Fatal(err)
+	}
+	const want = `[Unit]
+Description=weft overlay engine
+StartLimitBurst=5
+StartLimitIntervalSec=60
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/usr/bin/weft engine run
+KillMode=process
+Restart=on-failure
+RestartSec=1
+TimeoutStopSec=120
+Delegate=yes
+
+[Install]
+WantedBy=default.target
+`
+	if out.String() != want {
+		t.Errorf("unit:\n%s", out.String())
+	}
+}
+
 func TestStatusAndStopWithoutEngine(t *testing.T) {
 	var out bytes.Buffer
 	env := cmdenv.New(strings.NewReader(""), &out, &out, func(string) string { return "" })

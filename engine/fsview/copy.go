@@ -10,6 +10,7 @@ import (
 	"github.com/moby/go-archive/compression"
 	"github.com/moby/sys/symlink"
 	"github.com/moby/sys/user"
+	"github.com/moby/sys/userns"
 
 	"weft/engine/fault"
 )
@@ -97,6 +98,7 @@ func (v View) Unpack(path string, in io.Reader, o UnpackOptions) error {
 		return fault.Invalid("read archive: %w", err)
 	}
 	defer func() { _ = plain.Close() }()
+	alone := oneUser()
 	return v.Do(func() error {
 		dir, err := filepath.EvalSymlinks(filepath.Join("/", path))
 		if err != nil {
@@ -112,7 +114,7 @@ func (v View) Unpack(path string, in io.Reader, o UnpackOptions) error {
 		if err := o.Writable(dir); err != nil {
 			return err
 		}
-		opts := &archive.TarOptions{NoOverwriteDirNonDir: o.KeepKind}
+		opts := &archive.TarOptions{NoOverwriteDirNonDir: o.KeepKind, NoLchown: alone, InUserNS: userns.RunningInUserNS()}
 		if o.Owner != "" {
 			u, err := user.GetExecUserPath(o.Owner, nil, "/etc/passwd", "/etc/group")
 			if err != nil {
@@ -122,4 +124,11 @@ func (v View) Unpack(path string, in io.Reader, o UnpackOptions) error {
 		}
 		return archive.UntarUncompressed(plain, dir, opts)
 	})
+}
+
+// oneUser reports whether root is the only user there is, as in a user
+// namespace made without newuidmap(1): files can't be given to anybody else.
+func oneUser() bool {
+	ranges, err := user.ParseIDMapFile("/proc/self/uid_map")
+	return err == nil && len(ranges) == 1 && ranges[0].Count == 1
 }
