@@ -117,6 +117,7 @@ func (n attachedNames) Resolver(ep model.Endpoint) netip.Addr {
 // place describes a sandbox to the directory as if it were a container's.
 func (n attachedNames) place(s attachment.Sandbox) place {
 	p := n.e.place(model.Container{ID: s.Key, Sandbox: s.Path, Endpoints: s.Endpoints})
+	machines := false
 	for _, ep := range s.Endpoints {
 		if r, ok := p.records[ep.NetworkID]; ok {
 			r.Name = ep.Name
@@ -126,13 +127,16 @@ func (n attachedNames) place(s attachment.Sandbox) place {
 			continue
 		}
 		// All machines on a network are served at once.
-		p.sandbox, p.at = n.e.networks.namespace(ep.NetworkID), nil
+		machines, p.sandbox, p.at = true, n.e.networks.namespace(ep.NetworkID), nil
 		nw, _ := n.e.networks.known(ep.NetworkID)
 		for _, seg := range nw.Segments() {
 			if seg.V4.Gateway.IsValid() {
 				p.at = append(p.at, seg.V4.Gateway)
 			}
 		}
+	}
+	if machines && len(p.at) == 0 { // there is nowhere to ask
+		p.networks = nil
 	}
 	return p
 }

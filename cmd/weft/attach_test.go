@@ -335,6 +335,11 @@ func refusals(t *testing.T, l *lab.Lab, n node, pid string) {
 			t.Errorf("attach %v: %v\nwant %q", tt.args, r, tt.want)
 		}
 	}
+	shell(t, l, n, "mount -t tmpfs none /dev/net")
+	if r := n.try(t, "attach", "ov", "--tap", "vm9"); r.code != 1 || !strings.Contains(r.err, "modprobe tun") {
+		t.Errorf("without /dev/net/tun: %v", r)
+	}
+	shell(t, l, n, "umount /dev/net")
 	gone(t, n)
 	n.weft(t, "rm", "-f", "own")
 }
