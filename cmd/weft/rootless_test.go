@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -367,7 +368,9 @@ func TestRootlessUsersAndWayOut(t *testing.T) {
 		return strings.HasPrefix(r.out, "from "+p.machine.Addr.String()+":"), r.String()
 	})
 	must(t, server.Close())
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
 	p.weft(t, "engine", "stop")
 	if left := p.processes(t); len(left) > 0 {
 		t.Errorf("processes after the stop: %v", left)

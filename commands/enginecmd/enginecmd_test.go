@@ -150,7 +150,6 @@ KillMode=process
 Restart=on-failure
 RestartSec=1
 TimeoutStopSec=120
-Delegate=yes
 
 [Install]
 WantedBy=default.target

@@ -34,8 +34,8 @@ KillMode=process
 Restart=on-failure
 RestartSec=1
 TimeoutStopSec=120
-Delegate=yes
 {{- if not .Rootless}}
+Delegate=yes
 LimitNOFILE=1048576
 TasksMax=infinity
 {{- end}}

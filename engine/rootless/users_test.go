@@ -51,7 +51,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%v becomes %v, want %q in it", c.cause, err, c.fix)
 		}
 	}
-	if other := errors.New("other"); explain(other) != other || explain(nil) != nil {
-		t.Error("what is not about user namespaces is explained")
+	if err := explain(errors.New("other")); err.Error() != "other" || explain(nil) != nil {
+		t.Errorf("what is not about user namespaces is explained: %v", err)
 	}
 }
