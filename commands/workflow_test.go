@@ -344,10 +344,10 @@ func TestWizardInterrupted(t *testing.T) {
 
 // TestPlain is finished by a script of answers, wrong ones among them.
 func TestPlain(t *testing.T) {
-	script := []string{"no name!", "my-ingress", "10.11.0.1/16", "10.11.0.0/16", "10.11.0.2", "", "", "100000", "1200", "", "", "", "", "maybe", "detach", "ingress", "y", "y"}
+	script := []string{"no name!", "my-ingress", "10.11.0.1/16", "10.11.0.0/16", "10.11.0.2", "", "", "100000", "big", "1200", "", "", "y", "", "", "maybe", "detach", "ingress", "y", "y"}
 	o := newOperator(t)
 	services := o.services()
-	r := o.want(o.answering(strings.Join(script, "\n")+"\n", "ingress", "customise", "--plain"), 0, "is no name for a network", "it should be 10.11.0.0/16", "Name [ingress]:", "neither detach nor scale-to-zero",
+	r := o.want(o.answering(strings.Join(script, "\n")+"\n", "ingress", "customise", "--plain"), 0, "is no name for a network", "it should be 10.11.0.0/16", "Name [ingress]:", "error: invalid syntax", `error: "y" is neither true nor false`, "neither detach nor scale-to-zero",
 		"$ weft ingress customise --name my-ingress --subnet 10.11.0.0/16 --gateway 10.11.0.2 --mtu 1200", "Type ingress to accept", "Done: run ")
 	if strings.Contains(r.out, "\x1b") {
 		t.Errorf("control sequences in plain output: %q", r.out)

@@ -36,13 +36,14 @@ func (f *Form) answers(values guided.Values) (words []string, answers json.RawMe
 		if value == "" {
 			continue
 		}
-		for _, part := range parts(flags.Lookup(field.Name), value) {
+		flag := flags.Lookup(field.Name)
+		for _, part := range parts(flag, value) {
 			word := []string{"--" + field.Name, part}
 			if field.Choices != nil {
 				word = []string{"--" + field.Name + "=" + part}
 			}
 			words = append(words, word...)
-			if err := flags.Set(field.Name, part); err != nil {
+			if err := flag.Value.Set(part); err != nil { // flags.Set would wrap it
 				errs = append(errs, &wizard.AnswerError{Answer: field.Name, Err: reason(err)})
 			}
 		}

@@ -33,8 +33,11 @@ func (o *optional) bind(flags *pflag.FlagSet, name, usage string) {
 // Set is part of pflag.Value.
 func (o *optional) Set(text string) error {
 	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", text)
+	}
 	o.value = &value
-	return err
+	return nil
 }
 
 func (o *optional) String() string {
