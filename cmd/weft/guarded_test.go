@@ -26,6 +26,7 @@ func TestGuardedOnDockerd(t *testing.T) {
 		return outerPid(t, n, pid)
 	})
 	b.wizard()
+	b.plain()
 }
 
 // everyKind are kills at each kind of step.
@@ -44,6 +45,7 @@ func TestGuardedOnEngine(t *testing.T) {
 	}
 	b.daemonsDie(func(n node) int { return enginePid(t, n) })
 	b.wizard()
+	b.plain()
 }
 
 // inHost runs a program in a host and gives what it prints.
@@ -153,13 +155,26 @@ func (b *bed) fill(term *tuitest.Terminal, name, subnet string) {
 	term.Type(tuitest.Enter)
 	term.Await("[Findings]")
 	term.Type(tuitest.Enter)
-	if b.accept != "" {
-		term.Await("Hazard 1 of 2")
-		term.Type(b.name + tuitest.Enter)
-		term.Await("Hazard 2 of 2")
-		term.Type("y")
-	}
+	term.Await("Hazard 1 of 2")
+	term.Type(b.name + tuitest.Enter)
+	term.Await("Hazard 2 of 2")
+	term.Type("y")
 	term.Await("Carry out this plan?")
+}
+
+// plain has a script of answers replace the network.
+func (b *bed) plain() {
+	b.Helper()
+	name, subnet, _ := b.customise()
+	answers := []string{name, subnet, "", "", "", "", "", "", "", "", "", b.name, "y", "y"}
+	var out strings.Builder
+	argv := append([]string{"env", "XDG_STATE_HOME=" + b.home, b.node.bin, "--host", "unix://" + b.inside(), "ingress", "customise", "--plain"}, b.contexts()...)
+	err := b.lab.Exec(b.Context(), b.node.Name, lab.Process{Args: argv, In: strings.NewReader(strings.Join(answers, "\n") + "\n"), Out: &out, Err: &out})
+	if err != nil || !strings.Contains(out.String(), "Type "+b.name+" to accept") {
+		b.Fatalf("by a script of answers: %v\n%s", err, out.String())
+	}
+	b.name, b.subnet = name, subnet
+	b.check("done")
 }
 
 // wizard goes through the wizard in a terminal: declined, interrupted and

@@ -237,7 +237,6 @@ type bed struct {
 	specs  map[string]any
 	name   string // of the ingress network
 	subnet string
-	accept string // hazards
 	turn   int
 
 	outside *kernel.Namespace // with a client of the published ports; nil: they don't work here
@@ -256,10 +255,7 @@ func (b *bed) contexts() []string {
 func (b *bed) customise() (name, subnet string, args []string) {
 	b.turn++
 	name, subnet = fmt.Sprintf("ingress-%d", b.turn), fmt.Sprintf("10.%d.0.0/16", 100+b.turn%100)
-	args = append([]string{"ingress", "customise", "--name", name, "--subnet", subnet, "--json", "--yes"}, b.contexts()...)
-	if b.accept != "" {
-		args = append(args, "--accept", b.accept)
-	}
+	args = append([]string{"ingress", "customise", "--name", name, "--subnet", subnet, "--json", "--yes", "--accept", "drops-ingress-traffic,restarts-tasks"}, b.contexts()...)
 	return name, subnet, args
 }
 
@@ -358,7 +354,7 @@ func dockerdBed(t *testing.T) *bed {
 	swarm(t, nodes)
 	awaitNodes(t, nodes[0], 3)
 	publish(t, nodes[0])
-	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks"}
+	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24"}
 }
 
 // publish makes three services with five ports.
@@ -390,7 +386,7 @@ func engineBed(t *testing.T) *bed {
 		awaitReplicas(t, nodes[0], name, want)
 	}
 	outside, _ := clientOf(t, l, nodes)
-	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", accept: "drops-ingress-traffic,restarts-tasks", outside: outside}
+	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", outside: outside}
 	b.answer()
 	return b
 }

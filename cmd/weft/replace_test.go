@@ -219,8 +219,10 @@ func (b *bed) customised() {
 			b.Errorf("%q is not seen where it must be", mark)
 		}
 	}
-	r := b.run(append([]string{"ingress", "customise", "--name", "my-ingress", "--subnet", "10.11.0.0/16", "--gateway", "10.11.0.2", "--mtu", "1200",
-		"--yes", "--accept", "drops-ingress-traffic,restarts-tasks"}, b.contexts()...)...)
+	r := b.run(append([]string{
+		"ingress", "customise", "--name", "my-ingress", "--subnet", "10.11.0.0/16", "--gateway", "10.11.0.2", "--mtu", "1200",
+		"--yes", "--accept", "drops-ingress-traffic,restarts-tasks",
+	}, b.contexts()...)...)
 	if r.code != 0 || strings.Contains(r.out, "unverifiable") {
 		b.Fatalf("customise: %v", r)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -137,13 +138,37 @@ func breakPort(o operator, nodes []node, port int, patience time.Duration) {
 	id := strings.TrimSpace(o.run("workflow", "ls", "--format", "{{.ID}} {{.Status}}").out)
 	for line := range strings.Lines(id) {
 		if run, open := strings.CutSuffix(strings.TrimSpace(line), " open"); open {
+			if r := o.run("workflow", "show", "--json", run); r.code != 0 || strings.Contains(r.out, "hush") {
+				o.Errorf("workflow show tells secrets: %v", r)
+			}
+			if !o.secretsKept() {
+				o.Error("an open run has not kept what it needs")
+			}
 			if r := o.run("workflow", "resume", run); r.code != 0 {
 				o.Errorf("port %d mended, then resume: %v", port, r)
+			}
+			if o.secretsKept() {
+				o.Error("secrets are left behind by runs that are over")
 			}
 			return
 		}
 	}
 	o.Errorf("no run is open:\n%s", id)
+}
+
+// secretsKept says whether a journal has the secrets of services.
+func (o operator) secretsKept() bool {
+	o.Helper()
+	files, err := filepath.Glob(filepath.Join(o.home, "weft/runs/*"))
+	must(o.T, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(o.T, err)
+		if bytes.Contains(text, []byte("hush")) {
+			return true
+		}
+	}
+	return false
 }
 
 // specs gives the services' specs as the engine has them, by name.

@@ -84,15 +84,17 @@ func (d Dialer) Answers(ctx context.Context, addr string, p ingress.Port) bool {
 	return conn.Close() == nil && answered
 }
 
-// replies says whether anything comes back for an empty datagram.
+// replies says whether anything comes back for an empty datagram until ctx ends,
+// which is dialTimeout from its beginning.
 func replies(ctx context.Context, conn net.Conn) bool {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	for range datagrams {
+	end, _ := ctx.Deadline()
+	for n := datagrams; n > 0; n-- {
 		if _, err := conn.Write(nil); err != nil {
 			return false
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(dialTimeout / datagrams)); err != nil {
+		if err := conn.SetReadDeadline(end.Add(-dialTimeout * time.Duration(n-1) / datagrams)); err != nil {
 			return false
 		}
 		_, err := conn.Read(make([]byte, 1))

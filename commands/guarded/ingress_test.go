@@ -445,6 +445,27 @@ func TestSomebodyElse(t *testing.T) {
 			t.Fatalf("%+v\n%s", out, b.log())
 		}
 	})
+	t.Run("ports that somebody puts back stop the run", func(t *testing.T) {
+		b := newBed(t)
+		d := b.plan(answers())
+		began := b.Now()
+		at(b, "drain", func() {
+			b.UpdateService("web", func(spec map[string]any) {
+				spec["EndpointSpec"] = map[string]any{"Mode": "vip", "Ports": []any{map[string]any{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8088, "PublishMode": "ingress"}}}
+			})
+		})
+		out := b.start(t.Context(), d)
+		if out.Result != wizard.ResultRolledBack || !strings.Contains(out.Err.Error(), "service web publishes ports again") {
+			t.Fatalf("%+v\n%s", out, b.log())
+		}
+		if took := b.Now().Sub(began); took > 2*time.Minute { // of the patience of 5
+			t.Errorf("it was found out after %v", took)
+		}
+		b.Settle()
+		if state := b.State(); !strings.Contains(state, "8088") {
+			t.Errorf("the port is not left as they made it:\n%s", state)
+		}
+	})
 	t.Run("a change before the first step refuses", func(t *testing.T) {
 		b := newBed(t)
 		d := b.plan(answers())
