@@ -25,6 +25,10 @@ const (
 	CodeOpen       = 13 // to be resumed or rolled back
 )
 
+// ExitCodes ends the help of a command that may carry out a plan.
+const ExitCodes = "\n\nExit codes: 0 done, 10 refused by a check, 11 not agreed to, 12 failed and rolled back,\n" +
+	"13 left open (go on with `weft workflow`), 1 any other error, 125 wrong usage."
+
 // Options are the flags of a command that may carry out a plan.
 type Options struct {
 	Yes      bool

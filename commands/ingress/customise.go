@@ -28,7 +28,7 @@ func newCustomise(env *cmdenv.Env) *cobra.Command {
 		Short:   "Replace the ingress network, with a plan, checks and a way back",
 		Long: "Replace the ingress network by one with other addresses, options or name. What no flag\n" +
 			"names stays as it is. The plan is shown first; nothing is changed until it is agreed to.\n\n" +
-			"On a terminal and without flags a wizard asks for all this.",
+			"On a terminal and without flags a wizard asks for all this." + guarded.ExitCodes,
 		Args: cmdenv.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Leads(env, cmd.Flags()) {

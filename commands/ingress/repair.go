@@ -33,7 +33,7 @@ func newRepair(env *cmdenv.Env) *cobra.Command {
 			"their published ports or replicas, tasks that hold on to a network that is gone. The plan\n" +
 			"is shown first; nothing is changed until it is agreed to.\n\n" +
 			"The flags about the network say what it is to be like if there is none.\n\n" +
-			"On a terminal and without flags a wizard asks for all this.",
+			"On a terminal and without flags a wizard asks for all this." + guarded.ExitCodes,
 		Args:              cmdenv.NoArgs,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runRepair(cmd, env, o) },
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -14,6 +14,7 @@ func newResume(env *cmdenv.Env) *cobra.Command {
 	o := &guarded.Options{}
 	cmd := newAgain(env, o, (*guarded.Session).Resume)
 	cmd.Use, cmd.Short = "resume [OPTIONS] RUN", "Go on with an open run, in the direction it was going"
+	cmd.Long = cmd.Short + "." + guarded.ExitCodes
 	o.BindForward(cmd.Flags())
 	return cmd
 }
@@ -23,6 +24,7 @@ func newRollback(env *cmdenv.Env) *cobra.Command {
 	o := &guarded.Options{}
 	cmd := newAgain(env, o, (*guarded.Session).Rollback)
 	cmd.Use, cmd.Short = "rollback [OPTIONS] RUN", "Take an open run back"
+	cmd.Long = cmd.Short + ". That it is taken back is what was asked for: 0." + guarded.ExitCodes
 	o.BindBackward(cmd.Flags())
 	return cmd
 }

@@ -17,7 +17,9 @@ func newApply(env *cmdenv.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply [OPTIONS] FILE",
 		Short: "Carry out a plan that was kept as a file, if it still holds",
-		Args:  cmdenv.ExactArgs(1),
+		Long: "Make the plan again and carry it out if it is the one that was kept. One that no longer holds is\n" +
+			"refused." + guarded.ExitCodes,
+		Args: cmdenv.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runApply(cmd.Context(), env, o, args[0])
 		},
