@@ -82,6 +82,12 @@ func TestEnsureUndoesItself(t *testing.T) {
 	netnstest.Exec(t, sandbox, "ip", "link", "set", "lo", "up")
 	br, err := link.EnsureBridge(ns, bridge)
 	must(t, err)
+	// A bridge's IPv6 address is the host's own since its first carrier, and stays so.
+	once := veth
+	once.Bridge = br.Index
+	_, _, err = link.EnsureVeth(ns, sandbox, once)
+	must(t, err)
+	must(t, link.Remove(ns, once.Name))
 	netnstest.NoLeaks(t, "", ns, sandbox, host.NS)
 	for name, change := range map[string]func(*link.Veth){
 		"no such bridge":       func(v *link.Veth) { v.Bridge = 999 },
