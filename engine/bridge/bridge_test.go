@@ -168,17 +168,24 @@ func (b *bed) serve(ns *kernel.Namespace, network string, port uint16) {
 	}
 }
 
+// Who is to be reached may take a SYN that is lost for a neighbor not yet known,
+// and sent again after a second. Who is not is not waited for so long.
+const (
+	reachTime = 5 * time.Second
+	cutTime   = 700 * time.Millisecond
+)
+
 // ask gives the address a server saw a client in ns come from.
-func (b *bed) ask(ns *kernel.Namespace, network, address string) (string, error) {
+func (b *bed) ask(ns *kernel.Namespace, network, address string, limit time.Duration) (string, error) {
 	b.Helper()
 	var got []byte
 	err := kernel.Do(ns, func() error {
-		c, err := (&net.Dialer{Timeout: 700 * time.Millisecond}).DialContext(b.Context(), network, address)
+		c, err := (&net.Dialer{Timeout: limit}).DialContext(b.Context(), network, address)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = c.Close() }()
-		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(max(limit, 2*time.Second)))
 		if strings.HasPrefix(network, "udp") {
 			if _, err := c.Write([]byte("?")); err != nil {
 				return err
@@ -200,7 +207,7 @@ func (b *bed) ask(ns *kernel.Namespace, network, address string) (string, error)
 
 func (b *bed) reaches(ns *kernel.Namespace, network, address, from string) {
 	b.Helper()
-	got, err := b.ask(ns, network, address)
+	got, err := b.ask(ns, network, address, reachTime)
 	if err != nil || got != from {
 		b.Errorf("%s %s is asked as %q, %v; want as %q", network, address, got, err, from)
 	}
@@ -208,7 +215,7 @@ func (b *bed) reaches(ns *kernel.Namespace, network, address, from string) {
 
 func (b *bed) cut(ns *kernel.Namespace, network, address string) {
 	b.Helper()
-	if got, err := b.ask(ns, network, address); err == nil {
+	if got, err := b.ask(ns, network, address, cutTime); err == nil {
 		b.Errorf("%s %s answers %q", network, address, got)
 	}
 }
