@@ -206,6 +206,9 @@ func (p *person) files(t *testing.T) []string {
 // TestRootlessEngine is the life of an engine that an ordinary user starts.
 func TestRootlessEngine(t *testing.T) {
 	p := unprivileged(t)
+	foreign := p.path("foreign")
+	must(t, p.neighbor.NS.Bind(foreign))
+	t.Cleanup(func() { must(t, kernel.Remove(foreign)) })
 	if r := p.try(t, p.bin, "engine", "start"); r.code != 0 || !strings.Contains(r.out, "is ready: unix://"+p.runDir()+"/engine.sock") ||
 		!strings.Contains(r.err, "/etc/subuid") {
 		t.Fatalf("start: %v", r)
@@ -222,6 +225,9 @@ func TestRootlessEngine(t *testing.T) {
 
 	p.weft(t, "swarm", "init")
 	p.weft(t, "network", "create", "-d", "overlay", "--attachable", "--subnet", "10.20.0.0/16", "ov")
+	if r := p.try(t, p.bin, "attach", "ov", "--netns", foreign); r.code != 1 || !strings.Contains(r.err, "only an engine that runs as root can attach") {
+		t.Errorf("attaching root's namespace: %v", r)
+	}
 	p.weft(t, "service", "create", "--quiet", "--name", "web", "--network", "ov", "--replicas", "2", "-p", "8080:80", "weft/probe")
 	p.weft(t, "run", "-d", "--name", "site", "-p", "8081:80", "weft/probe")
 	p.weft(t, "run", "-d", "--name", "inside", "--stop-timeout", "1", "--network", "ov", "busybox", "sleep", "1h")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,7 +89,7 @@ func takeProcess(pid int) (*hold, error) {
 	if err != nil {
 		return nil, gone
 	}
-	ns, err := kernel.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	ns, err := enterable(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if errdefs.IsNotFound(err) {
 		return nil, gone
 	}
@@ -106,6 +107,20 @@ func takeProcess(pid int) (*hold, error) {
 	return h, nil
 }
 
+// enterable opens a namespace that may be worked in.
+func enterable(path string) (*kernel.Namespace, error) {
+	ns, err := kernel.Open(path)
+	if err == nil {
+		if err = kernel.Do(ns, func() error { return nil }); err != nil {
+			err = errors.Join(err, ns.Close())
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fault.Forbidden("%w: that namespace is another user's than the engine's, which only an engine that runs as root can attach", err)
+	}
+	return ns, err
+}
+
 // holdProcess fails with os.ErrProcessDone when that process is gone.
 func holdProcess(p kernel.Process) (*hold, error) {
 	ref, err := kernel.OpenPidfd(p)
@@ -118,7 +133,7 @@ func holdProcess(p kernel.Process) (*hold, error) {
 // takePath opens the namespace at a path, which is gone when the path leads
 // nowhere or elsewhere.
 func takePath(path string) (*hold, error) {
-	ns, err := kernel.Open(path)
+	ns, err := enterable(path)
 	if err != nil {
 		return nil, err
 	}
