@@ -57,7 +57,7 @@ func bareLab(t *testing.T) (bin string, in func(argv ...string) result) {
 const inventory = `
 ip -o link | sed 's/^[0-9]*: /link /; s/ qlen.*//; s/@.*//'
 ip -4 route show table all | sed 's/^/route /'
-ip -6 route show table all | grep -v 'local fe80' | sed 's/^/route /; s/ expires [0-9]*sec//' # fe80: the host's own, still tentative at first
+ip -6 route show table all | grep -v -e 'local fe80' -e '^anycast' | sed 's/^/route /; s/ expires [0-9]*sec//' # fe80: the host's own, still tentative at first; anycast: of a host that forwards, which an engine leaves so
 nft list tables | sed 's/^/table /'
 sed 's/^/mount /' /proc/self/mounts
 for p in /proc/[0-9]*; do

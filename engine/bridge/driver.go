@@ -120,6 +120,11 @@ func (d *Driver) Ensure(_ context.Context, nw model.Network) error {
 	if err := d.checkName(s.bridge); err != nil {
 		return err
 	}
+	if nw.IPv6 {
+		if err := kernel.KeepAdvertisedRoutes(d.host); err != nil {
+			return err
+		}
+	}
 	if err := kernel.SetSysctls(d.host, forwarding(nw)...); err != nil {
 		return err
 	}

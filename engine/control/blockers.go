@@ -96,14 +96,15 @@ func holds(t *api.Task, network string) bool {
 }
 
 // named adds to the refusal of a network's removal everybody who uses it:
-// SwarmKit names the first.
+// SwarmKit names the first, in Docker's words, which stay as they are where
+// that is all there is to say.
 func named(ctx context.Context, c api.ControlClient, nw *api.Network, refusal error) error {
 	s, is := status.FromError(refusal)
 	if !is || s.Code() != codes.FailedPrecondition {
 		return refusal
 	}
 	list, err := users(ctx, c, nw)
-	if err != nil || len(list) == 0 {
+	if err != nil || len(list) == 0 || (len(list) == 1 && !nw.Spec.Ingress) {
 		return refusal
 	}
 	return inUse(s.Message(), nw, list)

@@ -302,3 +302,25 @@ func TestProbe(t *testing.T) {
 		t.Errorf("ESP: %v", c.ESP)
 	}
 }
+
+// A host that begins to forward IPv6 keeps what routers tell it, and one that
+// did not listen to them does not begin to.
+func TestKeepAdvertisedRoutes(t *testing.T) {
+	ns := create(t)
+	must(t, kernel.Do(ns, func() error {
+		for _, name := range []string{"learns", "deaf"} {
+			if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	must(t, kernel.SetSysctls(ns,
+		kernel.Sysctl{Key: "net/ipv6/conf/learns/accept_ra", Value: "1"}, kernel.Sysctl{Key: "net/ipv6/conf/deaf/accept_ra", Value: "0"}))
+	must(t, kernel.KeepAdvertisedRoutes(ns))
+	for name, want := range map[string]string{"learns": "2", "deaf": "0"} {
+		if got, err := kernel.GetSysctl(ns, "net/ipv6/conf/"+name+"/accept_ra"); err != nil || got != want {
+			t.Errorf("%s: accept_ra is %s, want %s: %v", name, got, want, err)
+		}
+	}
+}

@@ -65,3 +65,30 @@ func read(key string) (string, error) {
 }
 
 func sysctlPath(key string) string { return filepath.Join("/proc/sys", filepath.Clean("/"+key)) }
+
+// KeepAdvertisedRoutes has the interfaces of ns that learn addresses and
+// routes from routers go on learning them once ns forwards IPv6, where the
+// kernel would have them stop: a host would lose its way out (accept_ra in
+// Documentation/networking/ip-sysctl.rst).
+func KeepAdvertisedRoutes(ns *Namespace) error {
+	const unlessForwarding, always = "1", "2"
+	return Do(ns, func() error {
+		list, err := filepath.Glob(sysctlPath("net/ipv6/conf/*/accept_ra"))
+		if err != nil {
+			return err
+		}
+		for _, path := range list {
+			have, err := os.ReadFile(path) //nolint:gosec // below /proc/sys
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // the link is gone
+			}
+			if err != nil || strings.TrimSpace(string(have)) != unlessForwarding {
+				continue
+			}
+			if err := os.WriteFile(path, []byte(always), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("set %s to %s: %w", path, always, err)
+			}
+		}
+		return nil
+	})
+}

@@ -99,6 +99,11 @@ func (h *Host) Connect(sandbox *kernel.Namespace) error {
 	if err := link.SetGateways(sandbox, uplinkInside, gateways[0], gateways[1]); err != nil {
 		return err
 	}
+	if h.IPv6 {
+		if err := kernel.KeepAdvertisedRoutes(h.Namespace); err != nil {
+			return err
+		}
+	}
 	return kernel.SetSysctls(h.Namespace, h.sysctls()...)
 }
 
