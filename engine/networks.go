@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -48,6 +49,19 @@ type activeNetwork struct {
 	up        bool // ensured in the kernel and remembered
 	gossiped  bool
 	endpoints map[string]model.Endpoint
+
+	// addrs are those of the endpoints, for who must not wait for mu: leaving a
+	// network waits for its records' handler.
+	addrs atomic.Pointer[map[netip.Addr]bool]
+}
+
+// noteAddrs follows a change of the endpoints. a.mu is held.
+func (a *activeNetwork) noteAddrs() {
+	addrs := make(map[netip.Addr]bool, len(a.endpoints))
+	for _, ep := range a.endpoints {
+		addrs[ep.Addr.Addr()] = true
+	}
+	a.addrs.Store(&addrs)
 }
 
 func newNetworks(log *slog.Logger, table networkTable, d *directory) *networks {
@@ -122,6 +136,7 @@ func (n *networks) join(ctx context.Context, nw model.Network, ep model.Endpoint
 		full.Mesh = &own
 	}
 	a.endpoints[full.ID] = full
+	a.noteAddrs()
 	if g != nil {
 		if err := g.Publish(ctx, nw.ID, full, vtep); err != nil {
 			return full, errors.Join(err, n.unplug(context.WithoutCancel(ctx), a, full.ID))
@@ -286,21 +301,19 @@ func (n *networks) awaitSpared(ctx context.Context, g *gossip.Gossip, endpoints 
 	return true
 }
 
-// addresses gives those of this node's endpoints on a network.
+// addresses gives those of this node's endpoints on a network, not to be
+// changed.
 func (n *networks) addresses(networkID string) map[netip.Addr]bool {
 	n.mu.Lock()
 	a := n.active[networkID]
 	n.mu.Unlock()
-	out := map[netip.Addr]bool{}
 	if a == nil {
-		return out
+		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, ep := range a.endpoints {
-		out[ep.Addr.Addr()] = true
+	if addrs := a.addrs.Load(); addrs != nil {
+		return *addrs
 	}
-	return out
+	return nil
 }
 
 // setReadiness tells the others of an endpoint that is present.
@@ -370,6 +383,7 @@ func (n *networks) unplug(ctx context.Context, a *activeNetwork, endpointID stri
 		errs = append(errs, d.Leave(ctx, a.nw.ID, endpointID))
 	}
 	delete(a.endpoints, endpointID)
+	a.noteAddrs()
 	errs = append(errs, n.takeDownIfIdle(ctx, a))
 	return errors.Join(errs...)
 }

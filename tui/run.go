@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	_ "aterm" // before Bubble Tea, which asks the terminal something
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"weft/tui/guided"

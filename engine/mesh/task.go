@@ -286,6 +286,7 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 	err := rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports}, Chains: []nft.Chain{
 		{Name: zones, Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw},
 		{Name: "flows", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
+			nft.When(nft.Answers(), nft.Accept()), // as most are
 			nft.When(published, nft.New(), nft.MarkFlowBySender(), nft.Accept()),
 			// Nothing else of the task's is for others of the ingress network,
 			// and it is no way to the task's other networks.
