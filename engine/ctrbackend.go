@@ -21,6 +21,11 @@ func (b containerBackend) Create(ctx context.Context, spec model.ContainerSpec) 
 	if err := b.checkNetworks(ctx, &spec); err != nil {
 		return "", nil, err
 	}
+	for _, a := range b.e.attachments.List() {
+		if a.Name == spec.Name {
+			return "", nil, fault.Conflict("Conflict. The container name %q is already in use by an attachment to network %s. Detach that (weft detach), or use another name.", "/"+spec.Name, a.Network)
+		}
+	}
 	id, err := b.e.workload.Create(ctx, spec)
 	return id, nil, err
 }

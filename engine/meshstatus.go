@@ -24,10 +24,14 @@ func (p *publisher) drift() ([]mesh.Drift, error) {
 	return append(host, node...), err
 }
 
-// mend puts the kernel right where somebody has changed it.
+// mend puts the kernel right where somebody has changed it, or what it is about:
+// the addresses of an interface that a port is bound to.
 func (p *publisher) mend() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.bindAgain(); err != nil {
+		return err
+	}
 	found, err := p.drift()
 	if err != nil || len(found) == 0 {
 		return err
@@ -44,6 +48,24 @@ func (p *publisher) mend() error {
 	p.failed = err
 	p.report(p.network, p.account(nil))
 	return err
+}
+
+// bindAgain writes the ports that are bound to something: what has its addresses
+// still is no change. p.mu is held.
+func (p *publisher) bindAgain() error {
+	if p.sandbox == nil || !p.written {
+		return nil
+	}
+	for port := range p.behind {
+		if o := p.offer(port, nil); len(o.options.Bind) > 0 {
+			p.dirty[port] = true
+		}
+	}
+	if len(p.dirty) == 0 {
+		return nil
+	}
+	p.failed = p.writeKernel()
+	return p.failed
 }
 
 // account gives how this node fares, with what of the kernel differs. p.mu is

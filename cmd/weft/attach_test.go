@@ -144,6 +144,9 @@ func TestAttachAnything(t *testing.T) {
 	if r := worker.try(t, "network", "rm", "lan"); r.code != 1 || !strings.Contains(r.err, `name:"azure-lan"`) {
 		t.Errorf("network rm: %v", r)
 	}
+	if r := worker.try(t, "create", "--name", "azure-lan", "weft/probe"); r.code != 1 || !strings.Contains(r.err, `The container name "/azure-lan" is already in use by an attachment to network lan.`) {
+		t.Errorf("a container of an attachment's name: %v", r)
+	}
 	if got := all["blue"]; got.Interface != "eth1" || got.Address.String() != "10.20.0.50/24" || got.resolver != "127.0.0.11" {
 		t.Errorf("blue: %+v", got)
 	}
