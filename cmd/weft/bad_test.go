@@ -53,7 +53,6 @@ func TestBadNetworks(t *testing.T) {
 		{"unknown network of a service", "service create --detach --network nosuch weft/probe", 1, []string{"network nosuch not found"}},
 		{"address outside", "run --rm --network ov --ip 10.99.0.1 weft/probe true", 125, []string{"ov", "10.20.0.0/16"}},
 		{"not an address", "run --rm --network ov --ip 10.99.0 weft/probe true", 125, []string{"10.99.0"}},
-		{"published through the mesh", "service create --detach -p 80:80 weft/probe", 1, []string{"routing mesh"}},
 		{"unknown image", "run --rm --network ov nosuch/image true", 125, []string{"nosuch/image"}},
 	} {
 		t.Run(r.name, func(t *testing.T) {

@@ -63,9 +63,7 @@ func TestAddHost(t *testing.T) {
 		t.Errorf("address %s, want %s", h.Addr, want)
 	}
 	// The running host learns the new name.
-	if !reaches(t, l, "host1", "extra") {
-		t.Error("host1 does not reach the new host")
-	}
+	eventually(t, "host1 reaches the new host", func() bool { return reaches(t, l, "host1", "extra") })
 	if _, err := l.AddHost(t.Context(), "extra", nil); !errdefs.IsConflict(err) {
 		t.Errorf("second host of one name: %v", err)
 	}
