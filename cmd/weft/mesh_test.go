@@ -355,7 +355,7 @@ func (b *meshBed) seen(t *testing.T) {
 	await(t, time.Minute, func() (bool, string) { got := ls(three); return got == well, "not put right:\n" + got })
 	await(t, 10*time.Second, func() (bool, string) {
 		got := one.weft(t, "mesh", "inspect", "8080/tcp")
-		return strings.Contains(got, "its kernel was put right 1 times"), "another host sees nothing of it:\n" + got
+		return strings.Contains(got, "its kernel was put right once"), "another host sees nothing of it:\n" + got
 	})
 	if _, _, err := ask(b.outside, "tcp", three.addr()+":8080"); err != nil {
 		t.Error(err)

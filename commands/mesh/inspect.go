@@ -119,13 +119,20 @@ func (s *seen) describe(b *strings.Builder, p model.MeshPort) {
 		}[a]
 		fmt.Fprintf(b, "  %-16s %s\n", s.node(n.Addr), text)
 		if n.Report != nil && n.Report.Mended > 0 {
-			fmt.Fprintf(b, "  %-16s its kernel was put right %d times: something else changes it\n", "", n.Report.Mended)
+			fmt.Fprintf(b, "  %-16s its kernel was put right %s: something else changes it\n", "", times(n.Report.Mended))
 		}
 	}
 	fmt.Fprintf(b, "Tasks, as %s has them:\n", s.node(s.Nodes[0].Addr))
 	for _, t := range p.Backends {
 		fmt.Fprintf(b, "  %-16s %s on %s, port %d: %s\n", shortTask(t.Task), t.Addr, s.node(t.Node), t.Target, standing(p, t))
 	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // standing says what a task gets, and why.
