@@ -317,8 +317,9 @@ func TestKeepAdvertisedRoutes(t *testing.T) {
 	}))
 	must(t, kernel.SetSysctls(ns,
 		kernel.Sysctl{Key: "net/ipv6/conf/learns/accept_ra", Value: "1"}, kernel.Sysctl{Key: "net/ipv6/conf/deaf/accept_ra", Value: "0"}))
+	must(t, kernel.SetSysctls(ns, kernel.Sysctl{Key: "net/ipv6/conf/default/accept_ra", Value: "1"}))
 	must(t, kernel.KeepAdvertisedRoutes(ns))
-	for name, want := range map[string]string{"learns": "2", "deaf": "0"} {
+	for name, want := range map[string]string{"learns": "2", "deaf": "0", "default": "1"} {
 		if got, err := kernel.GetSysctl(ns, "net/ipv6/conf/"+name+"/accept_ra"); err != nil || got != want {
 			t.Errorf("%s: accept_ra is %s, want %s: %v", name, got, want, err)
 		}

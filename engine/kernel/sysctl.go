@@ -69,7 +69,8 @@ func sysctlPath(key string) string { return filepath.Join("/proc/sys", filepath.
 // KeepAdvertisedRoutes has the interfaces of ns that learn addresses and
 // routes from routers go on learning them once ns forwards IPv6, where the
 // kernel would have them stop: a host would lose its way out (accept_ra in
-// Documentation/networking/ip-sysctl.rst).
+// Documentation/networking/ip-sysctl.rst). Those made later do not begin to
+// learn, so that a container can't be their router.
 func KeepAdvertisedRoutes(ns *Namespace) error {
 	const unlessForwarding, always = "1", "2"
 	return Do(ns, func() error {
@@ -78,6 +79,9 @@ func KeepAdvertisedRoutes(ns *Namespace) error {
 			return err
 		}
 		for _, path := range list {
+			if name := filepath.Base(filepath.Dir(path)); name == "all" || name == "default" {
+				continue
+			}
 			have, err := os.ReadFile(path) //nolint:gosec // below /proc/sys
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // the link is gone
