@@ -3,7 +3,6 @@ package main_test
 import (
 	"archive/tar"
 	"bytes"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,59 +168,99 @@ func images(t *testing.T, nodes []node) {
 	})
 }
 
+// dockerAt is docker's CLI at a terminal.
+type dockerAt struct {
+	*os.File
+	cmd    *exec.Cmd
+	read   chan string // closed at the end
+	screen string
+}
+
+func dockerOnTerminal(t *testing.T, n node, args ...string) *dockerAt {
+	t.Helper()
+	d := &dockerAt{cmd: exec.CommandContext(t.Context(), "docker", args...), read: make(chan string)}
+	d.cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+n.Socket(), "HOME="+t.TempDir())
+	var err error
+	d.File, err = pty.StartWithSize(d.cmd, &pty.Winsize{Rows: 20, Cols: 90})
+	must(t, err)
+	go func() { // ends with the command, or the test's context, which kills it
+		defer close(d.read)
+		buf := make([]byte, 1024)
+		for {
+			k, err := d.Read(buf)
+			if err != nil {
+				return
+			}
+			d.read <- string(buf[:k])
+		}
+	}()
+	return d
+}
+
+// expect waits for a text. Meanwhile it says again that the size has changed:
+// docker listens to that only some time after it has begun.
+func (d *dockerAt) expect(t *testing.T, want string) {
+	t.Helper()
+	limit, again := time.NewTimer(time.Minute), time.NewTicker(500*time.Millisecond)
+	defer limit.Stop()
+	defer again.Stop()
+	for !strings.Contains(d.screen, want) {
+		select {
+		case text, ok := <-d.read:
+			if !ok {
+				t.Fatalf("ended; no %q on the screen:\n%s", want, d.screen)
+			}
+			d.screen += text
+		case <-again.C:
+			_ = d.cmd.Process.Signal(syscall.SIGWINCH)
+		case <-limit.C:
+			t.Fatalf("no %q on the screen:\n%s", want, d.screen)
+		}
+	}
+	d.screen = ""
+}
+
+func (d *dockerAt) types(text string) { _, _ = d.WriteString(text) }
+
+// end waits for the command and gives its exit code.
+func (d *dockerAt) end() int {
+	for range d.read {
+	}
+	_ = d.cmd.Wait() // docker says how it left
+	_ = d.Close()
+	return d.cmd.ProcessState.ExitCode()
+}
+
 // terminal types at a container, detaches from it and comes back.
 func terminal(t *testing.T, n node) {
-	screen := &strings.Builder{}
-	open := func(args ...string) (*os.File, *exec.Cmd) {
-		cmd := exec.CommandContext(t.Context(), "docker", args...)
-		cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+n.Socket(), "HOME="+t.TempDir())
-		tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 20, Cols: 90})
-		must(t, err)
-		return tty, cmd
+	d := dockerOnTerminal(t, n, "run", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
+	d.expect(t, "/ # ")
+	d.types("until stty size | grep 90; do :; done; echo $((6*7))\r")
+	d.expect(t, "20 90\r\n42\r\n")
+	must(t, pty.Setsize(d.File, &pty.Winsize{Rows: 30, Cols: 100}))
+	d.types("until stty size | grep 100; do :; done; echo $((6*8))\r")
+	d.expect(t, "30 100\r\n48\r\n")
+	d.types("\x10\x11") // ctrl-p, ctrl-q
+	if code := d.end(); code != 0 {
+		t.Errorf("run exits with %d when it is left", code)
 	}
-	expect := func(tty *os.File, want string) {
-		t.Helper()
-		must(t, tty.SetReadDeadline(time.Now().Add(30*time.Second)))
-		buf := make([]byte, 1024)
-		for !strings.Contains(screen.String(), want) {
-			k, err := tty.Read(buf)
-			if err != nil {
-				t.Fatalf("%v; no %q on the screen:\n%s", err, want, screen)
-			}
-			screen.Write(buf[:k])
-		}
-		screen.Reset()
-	}
-	tty, cmd := open("run", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
-	expect(tty, "/ # ")
-	_, _ = io.WriteString(tty, "until stty size | grep 90; do :; done; echo $((6*7))\r")
-	expect(tty, "20 90\r\n42\r\n")
-	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 30, Cols: 100}))
-	_, _ = io.WriteString(tty, "until stty size | grep 100; do :; done; echo $((6*8))\r")
-	expect(tty, "30 100\r\n48\r\n")
-	_, _ = tty.Write([]byte{16, 17}) // ctrl-p, ctrl-q
-	must(t, cmd.Wait())
-	_ = tty.Close()
-	tty, cmd = open("exec", "-it", "--detach-keys", "ctrl-x,q", "shell", "sh")
-	expect(tty, "/ # ")
-	must(t, pty.Setsize(tty, &pty.Winsize{Rows: 40, Cols: 110}))
-	_, _ = io.WriteString(tty, "until stty size | grep 110; do :; done; echo $((7*7))\r")
-	expect(tty, "40 110\r\n49\r\n")
-	_, _ = io.WriteString(tty, "sleep 1234\r")
-	expect(tty, "sleep 1234\r\n")
-	_, _ = tty.Write([]byte{24, 'q'})
-	_ = cmd.Wait() // docker says how it left
+	d = dockerOnTerminal(t, n, "exec", "-it", "--detach-keys", "ctrl-x,q", "shell", "sh")
+	d.expect(t, "/ # ")
+	must(t, pty.Setsize(d.File, &pty.Winsize{Rows: 40, Cols: 110}))
+	d.types("until stty size | grep 110; do :; done; echo $((7*7))\r")
+	d.expect(t, "40 110\r\n49\r\n")
+	d.types("sleep 1234\r")
+	d.expect(t, "sleep 1234\r\n")
+	d.types("\x18q")
+	d.end()
 	if got := n.does(t, "exec", "shell", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"); !strings.Contains(got, "sleep 1234") {
 		t.Errorf("what ran in the terminal that was left: %q", got)
 	}
-	_ = tty.Close()
-	tty, cmd = open("attach", "shell")
-	_, _ = io.WriteString(tty, "echo still $((5*5))\r")
-	expect(tty, "still 25")
-	_, _ = io.WriteString(tty, "exit 9\r")
-	_ = cmd.Wait()
-	_ = tty.Close()
-	if code := cmd.ProcessState.ExitCode(); code != 9 {
+	d = dockerOnTerminal(t, n, "attach", "shell")
+	d.types("echo still $((5*5))\r")
+	d.expect(t, "still 25")
+	d.types("exit 9\r")
+	if code := d.end(); code != 9 {
 		t.Errorf("attach exits with %d, want 9", code)
 	}
 	n.does(t, "rm", "shell")
