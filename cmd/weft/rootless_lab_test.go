@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,7 +77,9 @@ func TestRootlessLab(t *testing.T) {
 func (p *person) shell(t *testing.T) {
 	t.Helper()
 	id := strconv.Itoa(ordinaryUser)
-	cmd := exec.Command("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--", p.bin, "lab", "shell", "host1")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a terminal's reads have no deadline
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--", p.bin, "lab", "shell", "host1")
 	cmd.Dir, cmd.Env = "/", append(p.environ(), "TERM=dumb")
 	var terminal *os.File
 	must(t, kernel.Do(p.machine.NS, func() (err error) {
@@ -84,7 +87,6 @@ func (p *person) shell(t *testing.T) {
 		return err
 	}))
 	defer terminal.Close()
-	must(t, terminal.SetReadDeadline(time.Now().Add(20*time.Second)))
 	said, buf := "", make([]byte, 4096)
 	typed := false
 	for {
