@@ -78,11 +78,9 @@ func (p *publisher) look(port mesh.Port, q model.MeshQuery, t *model.MeshTrace) 
 // view looks at the kernel. p.mu is held.
 func (p *publisher) view(port mesh.Port) (view, error) {
 	v := view{sandbox: p.place.Sandbox, now: p.now}
-	for _, o := range p.offers() {
-		if o.Port == port {
-			v.offer = o
-			v.silent, _ = p.silent(o)
-		}
+	if o := p.offer(port, p.local(p.network)); len(o.tasks) > 0 {
+		v.offer = o
+		v.silent, _ = p.silent(o)
 	}
 	listens, err := p.host.Observe()
 	if err != nil {

@@ -16,14 +16,22 @@ func nginxArchive(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755)) // apt has a user of its own
-	command := func(name string, args ...string) string {
+	try := func(name string, args ...string) (string, error) {
 		var out bytes.Buffer
 		cmd := exec.CommandContext(t.Context(), name, args...)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out
-		if err := cmd.Run(); err != nil {
-			t.Skipf("this test needs Debian's packages: %s: %v\n%s", name, err, out.String())
+		err := cmd.Run()
+		return out.String(), err
+	}
+	command := func(name string, args ...string) string {
+		out, err := try(name, args...)
+		if err != nil {
+			lacks(t, "Debian's packages: %s: %v\n%s", name, err, out)
 		}
-		return out.String()
+		return out
+	}
+	if _, err := try("apt-get", "download", "nginx"); err != nil { // it may know no package yet
+		command("apt-get", "update", "-q")
 	}
 	command("apt-get", "download", "nginx", "nginx-common", "libc6", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g")
 	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))

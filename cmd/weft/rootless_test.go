@@ -62,7 +62,7 @@ func unprivileged(t *testing.T) *person {
 		must(t, os.Chown(p.path(name), ordinaryUser, ordinaryUser))
 	}
 	if r := p.try(t, "/bin/sh", "-c", "unshare -Ur true"); r.code != 0 {
-		t.Skipf("skipped: no user namespaces for ordinary users: %v", r)
+		lacks(t, "no user namespaces for ordinary users: %v", r)
 	}
 	return p
 }
