@@ -30,6 +30,7 @@ type directory struct {
 	records   map[string]map[string]model.Record // by network and endpoint
 	zones     map[zoneKey]*dns.Zone              // made when asked for, dropped when records change
 	sandboxes map[string]*resident               // by container
+	unheard   map[string]chan struct{}           // swarm networks somebody waits to hear of; closed then
 
 	heard   func(networkID string, draining []string) // told when the virtual IPs spare these endpoints
 	changed chan struct{}                             // has room for one: networks in dirty
@@ -60,7 +61,7 @@ type resident struct {
 func newDirectory(log *slog.Logger) *directory {
 	return &directory{
 		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{},
-		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{},
+		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{}, unheard: map[string]chan struct{}{},
 		changed: make(chan struct{}, 1), dirty: map[string]bool{},
 	}
 }
@@ -123,6 +124,10 @@ func (d *directory) apply(networkID string, changes []gossip.RecordChange, whole
 		} else {
 			d.records[networkID][c.Record.EndpointID] = c.Record
 		}
+	}
+	if heard := d.unheard[networkID]; heard != nil {
+		close(heard)
+		delete(d.unheard, networkID)
 	}
 	d.touch(networkID)
 }
@@ -354,6 +359,40 @@ func (s *resident) Ndots() bool {
 	s.dir.mu.Lock()
 	defer s.dir.mu.Unlock()
 	return s.ndots
+}
+
+// Settle answers dns.View.
+func (s *resident) Settle(ctx context.Context) (waited bool) {
+	for {
+		heard := s.unheard()
+		if heard == nil {
+			return waited
+		}
+		select {
+		case <-heard:
+			waited = true
+		case <-ctx.Done():
+			return waited
+		}
+	}
+}
+
+// unheard gives what is closed when the gossip has spoken of a network of the
+// sandbox's; nil: it has, of all of them.
+func (s *resident) unheard() chan struct{} {
+	d := s.dir
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range s.networks {
+		if d.networks[id].Scope != model.ScopeSwarm || d.records[id] != nil {
+			continue
+		}
+		if d.unheard[id] == nil {
+			d.unheard[id] = make(chan struct{})
+		}
+		return d.unheard[id]
+	}
+	return nil
 }
 
 // dial connects from within the sandbox.

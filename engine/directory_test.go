@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -154,5 +155,28 @@ func TestSearchOrder(t *testing.T) {
 	}
 	if want := []string{"y-overlay", "z-overlay", "c-lan", "b-lan", "z-lan", "a-closed"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestSettle waits for the gossip to speak of a swarm network.
+func TestSettle(t *testing.T) {
+	d := newDirectory(slog.New(slog.DiscardHandler))
+	d.networks["o"] = model.Network{ID: "o", Scope: model.ScopeSwarm}
+	d.networks["l"] = model.Network{ID: "l", Scope: model.ScopeLocal}
+	s := &resident{dir: d, networks: []string{"l", "o"}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.Settle(ctx) {
+		t.Error("settled though nobody was heard")
+	}
+	if s.unheard() == nil {
+		t.Fatal("a network nobody spoke of is known")
+	}
+	settled := make(chan bool)
+	go func() { settled <- s.Settle(t.Context()) }()
+	d.apply("o", nil, true)
+	<-settled // waited or not: apply may have come first
+	if s.Settle(t.Context()) || s.unheard() != nil {
+		t.Error("waits for what was heard")
 	}
 }

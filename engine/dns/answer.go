@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 
@@ -45,6 +46,9 @@ func (r *Resolver) answer(network string, size int, q *dns.Msg) *dns.Msg {
 		return failure(q, dns.RcodeFormatError)
 	}
 	rrs, known := r.local(q.Question[0], size)
+	if !known && r.settle() {
+		rrs, known = r.local(q.Question[0], size)
+	}
 	if !known && r.mayForward(q.Question[0]) {
 		return r.forward(network, q)
 	}
@@ -52,6 +56,19 @@ func (r *Resolver) answer(network string, size int, q *dns.Msg) *dns.Msg {
 	resp.RecursionAvailable = true
 	resp.Answer = rrs
 	return resp
+}
+
+// settle waits until the zones are complete, if they are not: an engine that
+// has just begun would deny the names it has not heard of yet. It reports
+// whether it waited. Not more questions wait than may be forwarded.
+func (r *Resolver) settle() bool {
+	if !r.forwards.TryAcquire(1) {
+		return false
+	}
+	defer r.forwards.Release(1)
+	ctx, cancel := context.WithTimeout(r.ctx, settleTime)
+	defer cancel()
+	return r.view.Settle(ctx)
 }
 
 // mayForward reports whether others are asked what is not known here. As in

@@ -26,6 +26,8 @@ func (v *fakeView) Zones() []*Zone        { return v.zones }
 func (v *fakeView) Upstreams() []Upstream { return []Upstream{v.server} }
 func (v *fakeView) Ndots() bool           { return v.ndots }
 
+func (v *fakeView) Settle(context.Context) bool { return false }
+
 // datagrams is a connection on which one answer waits, to whatever is asked.
 type datagrams struct {
 	net.Conn // nil

@@ -27,6 +27,7 @@ type view struct {
 	zones     []*dns.Zone
 	upstreams []dns.Upstream
 	ndots     bool
+	settled   chan struct{} // nil: all is known
 }
 
 func (v *view) Zones() []*dns.Zone {
@@ -45,6 +46,17 @@ func (v *view) Ndots() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.ndots
+}
+
+func (v *view) Settle(ctx context.Context) bool {
+	if v.settled == nil {
+		return false
+	}
+	select {
+	case <-v.settled:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 func (v *view) set(zones []*dns.Zone, upstreams ...dns.Upstream) {

@@ -36,6 +36,9 @@ const (
 	// maxClients bounds the TCP connections of one container; more of them
 	// wait to be accepted.
 	maxClients = 256
+	// settleTime bounds how long a name nobody knows yet is waited for: less
+	// than the 5 s most clients wait before they ask again (resolv.conf(5)).
+	settleTime = 3 * time.Second
 	// queueSize is how many bytes of questions may wait, of which the kernel
 	// counts 768 for a small one: 1,365, where the default is 277.
 	queueSize = 1 << 20
@@ -59,6 +62,10 @@ type View interface {
 	// its own in resolv.conf, so that its clients append search domains to
 	// names without a dot.
 	Ndots() bool
+	// Settle waits until the zones say what the other nodes know, or ctx ends.
+	// It reports whether it had to: a new engine hears from them within a
+	// moment.
+	Settle(ctx context.Context) bool
 }
 
 // Resolver serves one sandbox from Start to Close.

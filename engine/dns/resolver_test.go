@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 
@@ -70,6 +71,34 @@ func TestNames(t *testing.T) {
 	v.set(nil)
 	if resp := ask(t, ns, "udp", question("web.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
 		t.Errorf("after it left its networks: %s", resp)
+	}
+}
+
+// TestUnsettled asks while the other nodes have not been heard.
+func TestUnsettled(t *testing.T) {
+	v := &view{settled: make(chan struct{})}
+	ns := start(t, v)
+	if resp := ask(t, ns, "udp", question("web.", mdns.TypeA)); resp.Rcode != mdns.RcodeServerFailure {
+		t.Errorf("nobody is heard: %s", resp)
+	}
+	conn := dial(t, ns, "udp")
+	defer func() { _ = conn.Close() }()
+	answered := make(chan string, 1)
+	go func() {
+		if resp := exchange(t, conn, question("web.", mdns.TypeA)); resp != nil {
+			answered <- data(resp)
+		}
+		close(answered)
+	}()
+	select {
+	case got := <-answered:
+		t.Errorf("answered %q before the others were heard", got)
+	case <-time.After(500 * time.Millisecond): // an answer would take 1 ms
+	}
+	v.set([]*dns.Zone{dns.NewZone(overlay(), records())})
+	close(v.settled)
+	if got := <-answered; got != "10.20.0.100" {
+		t.Errorf("answered %q", got)
 	}
 }
 
