@@ -68,6 +68,7 @@ func BenchmarkMesh(b *testing.B) {
 		{"connections", "conn/s", own, netnstest.NewConnections},
 		{"keep-alive", "exchanges/s", own, netnstest.Exchanges},
 		{"requests", "requests/s", probes, netnstest.Requests},
+		{"load", "requests/s", probes, netnstest.Load},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {

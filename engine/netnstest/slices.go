@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
@@ -21,7 +22,11 @@ const (
 	NewConnections Use = iota // opened, used for a byte each way, and closed
 	Exchanges                 // a byte each way over a connection that is kept
 	Requests                  // of HTTP, likewise; To serves it already
+	Load                      // Requests over loadConns connections at once
 )
+
+// loadConns is how many clients a path under Load has.
+const loadConns = 16
 
 // In CompareSlices a round has so many slices of every path: short ones, since
 // what else the machine does changes from moment to moment.
@@ -76,8 +81,8 @@ type served struct {
 type client struct {
 	Path
 	to   unix.Sockaddr
-	kept int                // connection; -1: a new one each time
-	use  func(fd int) error // of the kept one
+	kept []int              // connections; none: a new one each time
+	use  func(fd int) error // of a kept one
 }
 
 // request asks and reads an answer, which is small enough for one read.
@@ -97,7 +102,7 @@ func (s *served) client(p Path) *client {
 	s.tb.Helper()
 	at := server{p.To, p.Addr.String(), p.Port}
 	fd, ok := s.open[at]
-	if !ok && s.use != Requests {
+	if !ok && s.use != Requests && s.use != Load {
 		var err error
 		if fd, err = Listen(p); err != nil {
 			s.tb.Fatalf("%s: %v", p.Name, err)
@@ -105,18 +110,25 @@ func (s *served) client(p Path) *client {
 		s.open[at] = fd
 		s.running.Go(func() { s.serve(fd) })
 	}
-	c := &client{Path: p, kept: -1, use: exchange}
-	if s.use == Requests {
+	c := &client{Path: p, use: exchange}
+	if s.use == Requests || s.use == Load {
 		c.use = request
 	}
+	kept := map[Use]int{Exchanges: 1, Requests: 1, Load: loadConns}[s.use]
 	var err error
-	if c.to, err = target(p, fd); err == nil && s.use != NewConnections {
-		err = kernel.Do(p.From, func() (err error) {
-			c.kept, err = connect(c.to)
-			return err
+	if c.to, err = target(p, fd); err == nil {
+		err = kernel.Do(p.From, func() error {
+			for range kept {
+				conn, err := connect(c.to)
+				if err != nil {
+					return err
+				}
+				c.kept = append(c.kept, conn)
+			}
+			return nil
 		})
-		s.conns = append(s.conns, c.kept)
 	}
+	s.conns = append(s.conns, c.kept...)
 	if err != nil {
 		s.tb.Fatalf("%s: %v", p.Name, err)
 	}
@@ -160,22 +172,29 @@ func (s *served) end() {
 // slice uses the path for a slice's time and gives how often a second.
 func (c *client) slice(tb testing.TB) float64 {
 	tb.Helper()
-	n, took := 0, time.Duration(0)
-	err := kernel.Do(c.From, func() error {
-		for begin := time.Now(); took < sliceTime; took = time.Since(begin) {
-			use := func() error { return converse(c.to) }
-			if c.kept >= 0 {
-				use = func() error { return c.use(c.kept) }
-			}
+	var n atomic.Int64
+	begin := time.Now()
+	during := func(use func() error) error {
+		for time.Since(begin) < sliceTime {
 			if err := use(); err != nil {
 				return err
 			}
-			n++
+			n.Add(1)
 		}
 		return nil
-	})
+	}
+	var err error
+	if len(c.kept) == 0 {
+		err = kernel.Do(c.From, func() error { return during(func() error { return converse(c.to) }) })
+	} else {
+		var all errgroup.Group
+		for _, fd := range c.kept {
+			all.Go(func() error { return during(func() error { return c.use(fd) }) })
+		}
+		err = all.Wait()
+	}
 	if err != nil {
 		tb.Fatalf("%s: %v", c.Name, err)
 	}
-	return float64(n) / took.Seconds()
+	return float64(n.Load()) / time.Since(begin).Seconds()
 }
