@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"weft/engine/mesh"
 	"weft/engine/model"
@@ -24,14 +26,13 @@ func (p *publisher) drift() ([]mesh.Drift, error) {
 	return append(host, node...), err
 }
 
-// mend puts the kernel right where somebody has changed it, or what it is about:
-// the addresses of an interface that a port is bound to.
+// mend puts the kernel right where somebody has changed it.
 func (p *publisher) mend() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.bindAgain(); err != nil {
+	if err := p.rebind(); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	found, err := p.drift()
 	if err != nil || len(found) == 0 {
 		return err
@@ -50,9 +51,11 @@ func (p *publisher) mend() error {
 	return err
 }
 
-// bindAgain writes the ports that are bound to something: what has its addresses
-// still is no change. p.mu is held.
-func (p *publisher) bindAgain() error {
+// rebind writes the ports that are bound to something, whose addresses may have
+// changed: what has them still is no change.
+func (p *publisher) rebind() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.sandbox == nil || !p.written {
 		return nil
 	}
@@ -65,6 +68,7 @@ func (p *publisher) bindAgain() error {
 		return nil
 	}
 	p.failed = p.writeKernel()
+	p.report(p.network, p.account(nil))
 	return p.failed
 }
 
@@ -83,9 +87,9 @@ func (p *publisher) account(found []mesh.Drift) model.MeshReport {
 		r.Problems = append(r.Problems, model.MeshProblem{Kind: model.ProblemFailed, What: p.failed.Error()})
 	}
 	r.Ports = len(p.behind) - len(p.silences)
-	for _, problem := range p.silences {
-		r.Problems = append(r.Problems, problem)
-	}
+	// In an order of its own: what says the same is not told again.
+	byPort := func(a, b model.MeshProblem) int { return strings.Compare(a.Port, b.Port) }
+	r.Problems = append(r.Problems, slices.SortedFunc(maps.Values(p.silences), byPort)...)
 	return r
 }
 

@@ -231,17 +231,22 @@ const checkTime = 30 * time.Second
 // retryTime is how often ports are tried again that programs of the host's had.
 const retryTime = 2 * time.Second
 
-// run brings the kernel up to date with the records until ctx ends.
+// run brings the kernel up to date with the records, and with the addresses
+// ports are bound to, until ctx ends.
 func (p *publisher) run(ctx context.Context) {
 	check, retry := time.NewTicker(checkTime), time.NewTicker(retryTime)
 	defer check.Stop()
 	defer retry.Stop()
+	moved, stop := p.watchAddresses(ctx)
+	defer stop()
 	for {
 		act := p.write
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.changed:
+		case <-moved:
+			act = p.rebind
 		case <-check.C:
 			act = p.mend
 		case <-retry.C:
@@ -250,6 +255,33 @@ func (p *publisher) run(ctx context.Context) {
 		if err := act(); err != nil {
 			p.log.ErrorContext(ctx, "published ports not served as they should be", "err", err)
 		}
+	}
+}
+
+// watchAddresses tells of changes of the host's addresses until stop, which
+// waits for its end. Without, check finds them.
+func (p *publisher) watchAddresses(ctx context.Context) (moved chan struct{}, stop func()) {
+	moved = make(chan struct{}, 1)
+	w, err := kernel.WatchAddresses(p.hostNS)
+	if err != nil {
+		p.log.WarnContext(ctx, "changes of this host's addresses are noticed late", "after", checkTime, "err", err)
+		return moved, func() {}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It ends when the watch is closed.
+		_ = w.Until(func() bool {
+			select {
+			case moved <- struct{}{}:
+			default:
+			}
+			return false
+		})
+	}()
+	return moved, func() {
+		_ = w.Close()
+		<-ended
 	}
 }
 

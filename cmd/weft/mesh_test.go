@@ -260,6 +260,29 @@ func (b *meshBed) ingressAddr(t *testing.T, i int) string {
 	return addr
 }
 
+// boundLater binds a port to an address its host gets afterwards.
+func (b *meshBed) boundLater(t *testing.T) {
+	const addr = "198.51.100.9"
+	one := b.nodes[0]
+	one.weft(t, "service", "create", "-q", "--name", "later", "--label", "weft.publish.bind="+addr, "--publish", "8085:80", "weft/probe")
+	netnstest.Exec(t, b.outside, "ip", "route", "add", addr+"/32", "via", b.nodes[1].addr())
+	netnstest.Exec(t, b.hosts[1], "ip", "addr", "add", addr+"/32", "dev", "lo")
+	await(t, 10*time.Second, func() (bool, string) { // all is looked at every 30 s
+		_, _, err := ask(b.outside, "tcp", addr+":8085")
+		return err == nil, fmt.Sprintf("a new address the port is bound to: %v", err)
+	})
+	silent := func(names string) {
+		t.Helper()
+		await(t, 10*time.Second, func() (bool, string) {
+			r := one.try(t, "mesh", "inspect", "8085")
+			return strings.Count(r.out, "bound to addresses of other hosts") == strings.Count(names, " ")+1, r.String()
+		})
+	}
+	silent("host1 host3")
+	netnstest.Exec(t, b.hosts[1], "ip", "addr", "del", addr+"/32", "dev", "lo")
+	silent("host1 host2 host3")
+}
+
 // labels say how a service is served.
 func (b *meshBed) labels(t *testing.T) {
 	one := b.nodes[0]
@@ -293,6 +316,7 @@ func (b *meshBed) labels(t *testing.T) {
 			t.Errorf("sticky: %v", served)
 		}
 	}
+	b.boundLater(t)
 	if served := ports(1, "8084", 1); len(served) != 1 {
 		t.Errorf("bound: %v", served)
 	}

@@ -28,20 +28,29 @@ func WatchMounts() (*Watch, error) {
 }
 
 // WatchLinks hears of changes of the devices in ns.
-func WatchLinks(ns *Namespace) (*Watch, error) {
+func WatchLinks(ns *Namespace) (*Watch, error) { return watch(ns, "devices", unix.RTMGRP_LINK) }
+
+// WatchAddresses hears of changes of the addresses in ns, or of the devices
+// that have them.
+func WatchAddresses(ns *Namespace) (*Watch, error) {
+	return watch(ns, "addresses", unix.RTMGRP_LINK|unix.RTMGRP_IPV4_IFADDR|unix.RTMGRP_IPV6_IFADDR)
+}
+
+// watch hears of what the groups of rtnetlink(7) are told.
+func watch(ns *Namespace, what string, groups uint32) (*Watch, error) {
 	fd := -1
 	err := Do(ns, func() (err error) {
 		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 		return err
 	})
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK})
+		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})
 	}
 	if err != nil {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
-		return nil, fmt.Errorf("watch the devices of %s: %w", ns.path, err)
+		return nil, fmt.Errorf("watch the %s of %s: %w", what, ns.path, err)
 	}
 	return &Watch{file: os.NewFile(uintptr(fd), "netlink"), drain: drain}, nil
 }

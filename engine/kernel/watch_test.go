@@ -105,3 +105,28 @@ func TestWatchLinks(t *testing.T) {
 		t.Error("a closed watch has seen it all")
 	}
 }
+
+func TestWatchAddresses(t *testing.T) {
+	netnstest.Require(t)
+	ns, end := netnstest.Sandbox(t)
+	defer end()
+	w, err := kernel.WatchAddresses(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ended := watched(t, w)
+	c.calm()
+	for _, addr := range []string{"192.0.2.1/32", "2001:db8::1/128"} {
+		netnstest.Exec(t, ns, "ip", "addr", "add", addr, "dev", "lo")
+		within(t, "new address "+addr, c.called)
+		c.calm()
+	}
+	close(c.last)
+	netnstest.Exec(t, ns, "ip", "addr", "del", "192.0.2.1/32", "dev", "lo")
+	if err := within(t, "address gone", ended); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
