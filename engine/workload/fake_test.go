@@ -160,6 +160,27 @@ func (w *world) Check(ctx context.Context, _ string, spec model.ExecSpec) (int, 
 	return w.ill, strings.Join(spec.Args, " "), nil
 }
 
+// fall ill or well: checks exit with that code from now on.
+func (w *world) fall(ill int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ill = ill
+}
+
+// checked counts the checks so far.
+func (w *world) checked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.checks
+}
+
+// heard gives the events so far.
+func (w *world) heard() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
 func (w *world) Remove(_ context.Context, id string) error {
 	return w.do("remove", "", "bundle "+id)
 }

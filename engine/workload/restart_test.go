@@ -150,19 +150,19 @@ func TestHealth(t *testing.T) {
 		m := w.manager(t)
 		s := spec("one", "ov")
 		s.Health = &model.HealthCheck{Args: []string{"true"}, Interval: 10 * time.Second, StartPeriod: time.Minute, StartInterval: time.Second, Retries: 2}
-		w.ill = 1
+		w.fall(1)
 		id := started(t, m, s)
 		status := func() model.HealthStatus { return record(t, m, id).Health.Status }
 		time.Sleep(30*time.Second + time.Millisecond)
-		if got := status(); got != model.HealthStarting || w.checks != 30 {
-			t.Errorf("in the start period: %s after %d checks", got, w.checks)
+		if got := status(); got != model.HealthStarting || w.checked() != 30 {
+			t.Errorf("in the start period: %s after %d checks", got, w.checked())
 		}
-		w.ill = 0
+		w.fall(0)
 		time.Sleep(time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("after a check that succeeds: %s", got)
 		}
-		w.ill = 1
+		w.fall(1)
 		time.Sleep(11 * time.Second)
 		if got := record(t, m, id).Health; got.Status != model.Healthy || got.FailingStreak != 1 || len(got.Log) != 5 {
 			t.Errorf("after one failure: %+v", got)
@@ -171,19 +171,19 @@ func TestHealth(t *testing.T) {
 		if got := status(); got != model.Unhealthy {
 			t.Errorf("after two failures: %s", got)
 		}
-		w.ill = 0
+		w.fall(0)
 		time.Sleep(10 * time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("recovered: %s", got)
 		}
-		if !slices.Contains(w.events, "container health_status: unhealthy") {
-			t.Errorf("events: %v", w.events)
+		if !slices.Contains(w.heard(), "container health_status: unhealthy") {
+			t.Errorf("events: %v", w.heard())
 		}
 		w.exit(id, 0)
 		synctest.Wait()
-		checks := w.checks
+		checks := w.checked()
 		time.Sleep(time.Minute)
-		if w.checks != checks {
+		if w.checked() != checks {
 			t.Error("checks of a container that has ended")
 		}
 		m.Close()
@@ -221,9 +221,7 @@ func TestTaskHealth(t *testing.T) {
 		if err := m.StartTask(t.Context(), "t1"); err != nil || time.Since(begin) != time.Second {
 			t.Errorf("started after %v: %v", time.Since(begin), err)
 		}
-		w.mu.Lock()
-		w.ill = 1
-		w.mu.Unlock()
+		w.fall(1)
 		if _, err := m.WaitTask(context.Background(), "t1"); err == nil || err.Error() != "task: unhealthy container" {
 			t.Errorf("waited: %v", err)
 		}
