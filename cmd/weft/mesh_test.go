@@ -281,6 +281,7 @@ func (b *meshBed) boundLater(t *testing.T) {
 	silent("host1 host3")
 	netnstest.Exec(t, b.hosts[1], "ip", "addr", "del", addr+"/32", "dev", "lo")
 	silent("host1 host2 host3")
+	one.weft(t, "service", "rm", "later")
 }
 
 // labels say how a service is served.
