@@ -239,7 +239,8 @@ type bed struct {
 	subnet string
 	turn   int
 
-	outside *kernel.Namespace // with a client of the published ports; nil: they don't work here
+	outside  *kernel.Namespace // with a client of the published ports; nil: they don't work here
+	dockerds bool              // its daemons
 }
 
 // contexts are the flags by which every node can be asked itself.
@@ -262,11 +263,21 @@ func (b *bed) customise() (name, subnet string, args []string) {
 // check fails unless the swarm is as it should be after a run.
 func (b *bed) check(status string) {
 	b.Helper()
+	b.checkRun(status)
+	n, err := b.api.NetworkInspect(b.Context(), b.name, network.InspectOptions{})
+	if err != nil || len(n.Peers) != len(b.nodes) {
+		b.Errorf("in the ingress network are %+v, %v; want %d nodes", n.Peers, err, len(b.nodes))
+	}
+}
+
+// checkRun fails unless the swarm's objects are as they should be after a run.
+func (b *bed) checkRun(status string) {
+	b.Helper()
 	if diff := cmp.Diff(b.specs, specs(b.T, b.node)); diff != "" {
 		b.Errorf("specs before (-) and after (+):\n%s", diff)
 	}
 	n, err := b.api.NetworkInspect(b.Context(), b.name, network.InspectOptions{})
-	if err != nil || !n.Ingress || n.IPAM.Config[0].Subnet != b.subnet || len(n.Peers) != len(b.nodes) {
+	if err != nil || !n.Ingress || n.IPAM.Config[0].Subnet != b.subnet {
 		b.Errorf("the ingress network is %+v, %v; want %s %s", n, err, b.name, b.subnet)
 	}
 	configs, err := b.api.ConfigList(b.Context(), dockerswarm.ConfigListOptions{})
@@ -354,7 +365,7 @@ func dockerdBed(t *testing.T) *bed {
 	swarm(t, nodes)
 	awaitNodes(t, nodes[0], 3)
 	publish(t, nodes[0])
-	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24"}
+	return &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", dockerds: true}
 }
 
 // publish makes three services with five ports.
