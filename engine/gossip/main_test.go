@@ -44,7 +44,11 @@ func TestMain(m *testing.M) {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
 	// A probe under way ends with its interval, after memberlist has ended.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
+	// What these ask of a node that is gone they wait for in vain, for 30 s at
+	// most, and networkdb's Close does not wait for them.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
+		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).bulkSyncNode"))
 }
 
 // again runs the tests in a new network namespace.
