@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
 	// A probe under way ends with its interval, after memberlist has ended.
-	// What these ask of a node that is gone they wait for in vain, for 30 s at
-	// most, and networkdb's Close does not wait for them.
+	// networkdb awaits the answer of a node that is gone for 30 s at most, also
+	// after its Close.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
 		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).bulkSyncNode"))
