@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft/engine/dockerdtest"
+	"weft/engine/testenv"
 )
 
 // lifeLines are what happens to a container NAME and a volume of its own, by a
@@ -76,7 +77,7 @@ run --rm --device /dev/null:/dev/mine:r --network none busybox sh -c 'test -c /d
 func TestLikeDockerOnDockerd(t *testing.T) {
 	dockerdtest.Require(t)
 	if _, err := exec.LookPath("docker"); err != nil {
-		t.Skip("skipped: no docker client is installed")
+		testenv.Lacks(t, "no docker client is installed: %v", err)
 	}
 	host := dockerdtest.Start(t, dockerdtest.Options{}).Hosts[0]
 	clients := []struct {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weft/engine/lab"
+	"weft/engine/testenv"
 )
 
 // containerdBoot is lab.EngineBoot for hosts with a containerd on the usual
@@ -16,7 +17,7 @@ func containerdBoot(tb testing.TB) func(lab.Host) lab.Boot {
 	tb.Helper()
 	for path, pack := range map[string]string{"/usr/bin/containerd": "containerd", "/usr/sbin/runc": "runc"} {
 		if _, err := os.Stat(path); err != nil {
-			lacks(tb, "%v: apt-get install %s", err, pack)
+			testenv.Lacks(tb, "%v: apt-get install %s", err, pack)
 		}
 	}
 	engine := lab.EngineBoot(weft(tb))

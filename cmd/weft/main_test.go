@@ -201,15 +201,6 @@ func awaitEvery(tb testing.TB, period, limit time.Duration, ok func() (bool, str
 	}
 }
 
-// lacks skips what this machine can't do, and fails where it has to: in CI.
-func lacks(tb testing.TB, format string, args ...any) {
-	tb.Helper()
-	if os.Getenv("CI") == "true" {
-		tb.Fatalf(format, args...)
-	}
-	tb.Skipf("skipped: "+format, args...)
-}
-
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {

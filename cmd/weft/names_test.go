@@ -26,12 +26,7 @@ func TestNamesAndPorts(t *testing.T) {
 	t.Run("shared", func(t *testing.T) { sharedNamespaces(t, one) })
 	t.Run("service", func(t *testing.T) { serviceNames(t, one, two) })
 	t.Run("crash", func(t *testing.T) { namesOverCrash(t, one, two) })
-	t.Run("partition", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("takes a minute and a half")
-		}
-		namesOverPartition(t, l, one, two)
-	})
+	t.Run("partition", func(t *testing.T) { namesOverPartition(t, l, one, two) })
 }
 
 // bridgeNetworks goes over networks of one host and what they publish.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weft/engine/testenv"
 )
 
 // nginxArchive is a root file system of Debian's nginx and the libraries it
@@ -26,7 +28,7 @@ func nginxArchive(t *testing.T) string {
 	command := func(name string, args ...string) string {
 		out, err := try(name, args...)
 		if err != nil {
-			lacks(t, "Debian's packages: %s: %v\n%s", name, err, out)
+			testenv.Lacks(t, "Debian's packages: %s: %v\n%s", name, err, out)
 		}
 		return out
 	}

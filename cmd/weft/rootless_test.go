@@ -22,6 +22,7 @@ import (
 	"weft/engine"
 	"weft/engine/kernel"
 	"weft/engine/netnstest"
+	"weft/engine/testenv"
 )
 
 // ordinaryUser is a UID and GID no system gives to anybody.
@@ -62,7 +63,7 @@ func unprivileged(t *testing.T) *person {
 		must(t, os.Chown(p.path(name), ordinaryUser, ordinaryUser))
 	}
 	if r := p.try(t, "/bin/sh", "-c", "unshare -Ur true"); r.code != 0 {
-		lacks(t, "no user namespaces for ordinary users: %v", r)
+		testenv.Lacks(t, "no user namespaces for ordinary users: %v", r)
 	}
 	return p
 }

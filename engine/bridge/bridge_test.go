@@ -22,6 +22,7 @@ import (
 	"weft/engine/link"
 	"weft/engine/model"
 	"weft/engine/netnstest"
+	"weft/engine/testenv"
 )
 
 // bed is a host with a driver, and a neighbor on its underlay.
@@ -371,7 +372,7 @@ func TestOptions(t *testing.T) {
 			b.host.Do(func() error {
 				err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte(seen), 0)
 				if seen == "1" && errors.Is(err, fs.ErrNotExist) {
-					t.Skip("no br_netfilter")
+					testenv.Lacks(t, "this kernel has no br_netfilter")
 				}
 				return nil
 			})

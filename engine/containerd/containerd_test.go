@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"weft/engine/containerd"
+	"weft/engine/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,10 +29,7 @@ func start(t *testing.T, flags uintptr) string {
 	t.Helper()
 	const program = "/usr/bin/containerd"
 	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%v: apt-get install containerd", err)
-		}
-		t.Skipf("skipped: %v: apt-get install containerd", err)
+		testenv.Lacks(t, "%v: apt-get install containerd", err)
 	}
 	dir := t.TempDir()
 	address := filepath.Join(dir, "c.sock")

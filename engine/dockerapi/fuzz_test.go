@@ -59,7 +59,7 @@ func FuzzBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, i int, body string) {
 		if i < 0 || i >= len(paths) || strings.Contains(body, "eplicas") { // which the fake makes tasks of
-			t.Skip()
+			return
 		}
 		answer(t, "POST", paths[i], body)
 	})
@@ -77,7 +77,7 @@ func FuzzFilters(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, i int, filters string) {
 		if i < 0 || i >= len(paths) {
-			t.Skip()
+			return
 		}
 		method, path, _ := strings.Cut(paths[i], " ")
 		answer(t, method, path+"?all=1&filters="+url.QueryEscape(filters), "")
@@ -90,7 +90,7 @@ func FuzzPath(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		if !strings.HasPrefix(path, "/") || strings.Contains(path, "events") { // whose streams do not end
-			t.Skip()
+			return
 		}
 		e := apitest.New(time.Now)
 		defer e.Close()

@@ -18,6 +18,7 @@ import (
 
 	"weft/engine/fsview"
 	"weft/engine/model"
+	"weft/engine/testenv"
 )
 
 // root makes a container's root of two layers, and a file of the host beside
@@ -25,7 +26,7 @@ import (
 func root(t *testing.T) (view fsview.View, upper, host string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("this test needs root")
+		testenv.Lacks(t, "this test needs root")
 	}
 	dir := t.TempDir()
 	host = filepath.Join(dir, "secret")

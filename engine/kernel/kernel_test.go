@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
+	"weft/engine/testenv"
 )
 
-// need skips where the process lacks what the package is about.
+// need ends a test where the process lacks what the package is about.
 func need(tb testing.TB) {
 	tb.Helper()
 	if err := kernel.Probe(tb.Context()).Privileges; err != nil {
-		tb.Skipf("skipped: %v", err)
+		testenv.Lacks(tb, "%v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"weft/engine/kernel"
+	"weft/engine/testenv"
 )
 
 // underlayMTU is Ethernet's.
@@ -33,11 +34,11 @@ type Host struct {
 	underlay *kernel.Namespace
 }
 
-// Require skips the test where overlay networks can't be had, and says why.
+// Require ends the test where overlay networks can't be had (testenv.Lacks).
 func Require(tb testing.TB) {
 	tb.Helper()
 	if err := kernel.Probe(tb.Context()).Overlay(); err != nil {
-		tb.Skipf("skipped: %v", err)
+		testenv.Lacks(tb, "%v", err)
 	}
 }
 

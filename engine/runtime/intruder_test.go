@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/model"
+	"weft/engine/testenv"
 )
 
 // intruder is the applet that goes after the host from a container of an
@@ -238,7 +239,7 @@ func TestKeyring(t *testing.T) { onBoth(t, testKeyring) }
 func testKeyring(t *testing.T, b *bed) {
 	own, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
 	if err != nil {
-		t.Skipf("this kernel has no keyrings: %v", err)
+		testenv.Lacks(t, "this kernel has no keyrings: %v", err)
 	}
 	_, first, errs := b.runSpec(model.ProcessSpec{Args: []string{"keyring"}, AllSyscalls: true})
 	_, second, _ := b.runSpec(model.ProcessSpec{Args: []string{"keyring"}, AllSyscalls: true})
