@@ -19,9 +19,10 @@ func TestCopyMeterOnTerminal(t *testing.T) {
 	}
 	defer terminal.Close()
 	var (
-		mu    sync.Mutex
-		shown bytes.Buffer
-		read  = make(chan struct{})
+		mu      sync.Mutex
+		shown   bytes.Buffer
+		changed = make(chan struct{}, 1)
+		read    = make(chan struct{})
 	)
 	go func() {
 		defer close(read)
@@ -31,6 +32,7 @@ func TestCopyMeterOnTerminal(t *testing.T) {
 			mu.Lock()
 			shown.Write(buf[:n])
 			mu.Unlock()
+			wake(changed)
 			if err != nil { // the other end is closed
 				return
 			}
@@ -38,7 +40,7 @@ func TestCopyMeterOnTerminal(t *testing.T) {
 	}()
 	sees := func(part string) {
 		t.Helper()
-		until(t, func() bool {
+		until(t, changed, func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return bytes.Contains(shown.Bytes(), []byte(part))

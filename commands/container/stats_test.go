@@ -21,6 +21,8 @@ type statsEngine struct {
 	messages chan events.Message
 	errs     chan error
 
+	asked chan struct{} // has room for one: there is a new pipe
+
 	mu    sync.Mutex // guards what follows
 	pipes map[string]*io.PipeWriter
 }
@@ -39,30 +41,44 @@ func (e *statsEngine) ContainerStats(ctx context.Context, id string, _ bool) (co
 	e.mu.Lock()
 	e.pipes[id] = w
 	e.mu.Unlock()
+	wake(e.asked)
 	return container.StatsResponseReader{Body: r}, nil
 }
 
 // tell sends a sample, once the container is listened to.
 func (e *statsEngine) tell(t *testing.T, id string, processes uint64) {
 	t.Helper()
-	until(t, func() bool {
+	var w io.Writer
+	until(t, e.asked, func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return e.pipes[id] != nil
+		pipe, ok := e.pipes[id]
+		w = pipe
+		return ok
 	})
-	e.mu.Lock()
-	w := e.pipes[id]
-	e.mu.Unlock()
 	v := container.StatsResponse{ID: id, Name: "/" + id, PidsStats: container.PidsStats{Current: processes}}
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		t.Error(err)
 	}
 }
 
-func until(t *testing.T, happened func() bool) {
+// wake tells who waits by until.
+func wake(changed chan struct{}) {
+	select {
+	case changed <- struct{}{}:
+	default:
+	}
+}
+
+// until waits for what happens with one of the changes.
+func until(t *testing.T, changed <-chan struct{}, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !happened(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	for !happened() {
+		select {
+		case <-changed:
+		case <-limit.C:
 			t.Fatal("it did not happen")
 		}
 	}
@@ -70,13 +86,16 @@ func until(t *testing.T, happened func() bool) {
 
 // screen keeps what is drawn.
 type screen struct {
-	mu   sync.Mutex
+	drawn chan struct{} // has room for one
+
+	mu   sync.Mutex // guards text
 	text bytes.Buffer
 }
 
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer wake(s.drawn)
 	return s.text.Write(p)
 }
 
@@ -105,15 +124,15 @@ func TestStatsFollows(t *testing.T) {
 		{"until the daemon fails", func(_ context.CancelCauseFunc, e *statsEngine) { e.errs <- io.ErrClosedPipe }, io.ErrClosedPipe},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e := &statsEngine{messages: make(chan events.Message), errs: make(chan error), pipes: map[string]*io.PipeWriter{}}
+			e := &statsEngine{messages: make(chan events.Message), errs: make(chan error), asked: make(chan struct{}, 1), pipes: map[string]*io.PipeWriter{}}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
-			var out screen
+			out := screen{drawn: make(chan struct{}, 1)}
 			done := make(chan error, 1)
 			go func() { done <- runStats(ctx, &out, e, &statsOptions{format: "{{.Name}}={{.PIDs}}"}) }()
 			shown := func(want string) {
 				t.Helper()
-				until(t, func() bool { return out.last() == want })
+				until(t, out.drawn, func() bool { return out.last() == want })
 			}
 			e.tell(t, "first", 1)
 			shown("first=1\x1b[K\n")

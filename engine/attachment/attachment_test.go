@@ -73,15 +73,17 @@ func whole(req model.AttachRequest) string {
 	return allOfNamespace
 }
 
-// await polls until the world has what is wanted.
+// await waits until the world has what is wanted.
 func (w *world) await(t *testing.T, want string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	limit := time.NewTimer(10 * time.Second)
+	defer limit.Stop()
 	for w.has() != want {
-		if time.Now().After(deadline) {
+		select {
+		case <-w.changed:
+		case <-limit.C:
 			t.Fatalf("has %q, want %q", w.has(), want)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -27,6 +27,8 @@ type world struct {
 	host *kernel.Namespace
 	dir  string
 
+	changed chan struct{} // has room for one: something was done
+
 	mu     sync.Mutex
 	fail   string          // the call that fails
 	things map[string]bool // "address NET", "leg NET", "names KEY: NET, NET"
@@ -42,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	netnstest.Require(t)
 	host, _ := netnstest.Sandbox(t)
-	return &world{tb: t, host: host, dir: filepath.Join(t.TempDir(), "netns"), things: map[string]bool{}, saved: map[string]attachment.Record{}}
+	return &world{tb: t, host: host, dir: filepath.Join(t.TempDir(), "netns"), changed: make(chan struct{}, 1), things: map[string]bool{}, saved: map[string]attachment.Record{}}
 }
 
 func (w *world) manager() *attachment.Manager {
@@ -58,6 +60,7 @@ func (w *world) manager() *attachment.Manager {
 		Publish: func(e model.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			defer w.wake()
 			w.events = append(w.events, e.Action+" "+e.Attributes["name"])
 		},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
@@ -89,6 +92,7 @@ func must(tb testing.TB, err error) {
 func (w *world) do(call, add, del string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.wake()
 	w.calls = append(w.calls, call)
 	if w.fail == call {
 		return errFails
@@ -98,6 +102,14 @@ func (w *world) do(call, add, del string) error {
 	}
 	delete(w.things, del)
 	return nil
+}
+
+// wake tells who awaits something.
+func (w *world) wake() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
 }
 
 // has gives what there is, mounts, TAP devices and records included.
@@ -215,6 +227,7 @@ func (t table) Put(id string, r attachment.Record) error {
 func (t table) Delete(id string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer t.wake()
 	delete(t.saved, id)
 	return nil
 }
