@@ -362,17 +362,17 @@ func (s *resident) Ndots() bool {
 }
 
 // Settle answers dns.View.
-func (s *resident) Settle(ctx context.Context) (waited bool) {
+func (s *resident) Settle(ctx context.Context) (more bool) {
 	for {
 		heard := s.unheard()
 		if heard == nil {
-			return waited
+			return more
 		}
 		select {
 		case <-heard:
-			waited = true
+			more = true
 		case <-ctx.Done():
-			return waited
+			return more
 		}
 	}
 }

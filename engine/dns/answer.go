@@ -60,7 +60,7 @@ func (r *Resolver) answer(network string, size int, q *dns.Msg) *dns.Msg {
 
 // settle waits until the zones are complete, if they are not: an engine that
 // has just begun would deny the names it has not heard of yet. It reports
-// whether it waited. Not more questions wait than may be forwarded.
+// whether they may say more now. Not more questions wait than may be forwarded.
 func (r *Resolver) settle() bool {
 	if !r.forwards.TryAcquire(1) {
 		return false

@@ -62,9 +62,9 @@ type View interface {
 	// its own in resolv.conf, so that its clients append search domains to
 	// names without a dot.
 	Ndots() bool
-	// Settle waits until the zones say what the other nodes know, or ctx ends.
-	// It reports whether it had to: a new engine hears from them within a
-	// moment.
+	// Settle waits until the zones say what the other nodes know, or ctx ends: a
+	// new engine hears from them within a moment. It reports whether the zones
+	// may say more than before.
 	Settle(ctx context.Context) bool
 }
 

@@ -25,6 +25,9 @@ const (
 	Load                      // Requests over loadConns connections at once
 )
 
+// http reports whether requests of HTTP are counted.
+func (u Use) http() bool { return u == Requests || u == Load }
+
 // loadConns is how many clients a path under Load has.
 const loadConns = 16
 
@@ -102,7 +105,7 @@ func (s *served) client(p Path) *client {
 	s.tb.Helper()
 	at := server{p.To, p.Addr.String(), p.Port}
 	fd, ok := s.open[at]
-	if !ok && s.use != Requests && s.use != Load {
+	if !ok && !s.use.http() {
 		var err error
 		if fd, err = Listen(p); err != nil {
 			s.tb.Fatalf("%s: %v", p.Name, err)
@@ -111,7 +114,7 @@ func (s *served) client(p Path) *client {
 		s.running.Go(func() { s.serve(fd) })
 	}
 	c := &client{Path: p, use: exchange}
-	if s.use == Requests || s.use == Load {
+	if s.use.http() {
 		c.use = request
 	}
 	kept := map[Use]int{Exchanges: 1, Requests: 1, Load: loadConns}[s.use]

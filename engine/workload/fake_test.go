@@ -160,11 +160,11 @@ func (w *world) Check(ctx context.Context, _ string, spec model.ExecSpec) (int, 
 	return w.ill, strings.Join(spec.Args, " "), nil
 }
 
-// fall ill or well: checks exit with that code from now on.
-func (w *world) fall(ill int) {
+// exitChecks has checks exit with a code from now on.
+func (w *world) exitChecks(code int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ill = ill
+	w.ill = code
 }
 
 // checked counts the checks so far.
@@ -174,8 +174,8 @@ func (w *world) checked() int {
 	return w.checks
 }
 
-// heard gives the events so far.
-func (w *world) heard() []string {
+// published gives the events so far.
+func (w *world) published() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.events)

@@ -38,8 +38,8 @@ func TestLook(t *testing.T) {
 	if err := <-starts; err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(w.heard(), "container export") {
-		t.Errorf("events: %v", w.heard())
+	if !slices.Contains(w.published(), "container export") {
+		t.Errorf("events: %v", w.published())
 	}
 	// One that runs may end meanwhile.
 	failed := errors.New("not there")

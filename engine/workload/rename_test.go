@@ -19,8 +19,8 @@ func TestRename(t *testing.T) {
 	if err != nil || c.ID != id || c.Endpoints[0].Name != "shop" || w.saved[id].Endpoints[0].Name != "shop" {
 		t.Errorf("renamed: %+v %v", c, err)
 	}
-	if !slices.Contains(w.heard(), "container rename") {
-		t.Errorf("events: %v", w.heard())
+	if !slices.Contains(w.published(), "container rename") {
+		t.Errorf("events: %v", w.published())
 	}
 	for name, wrong := range map[string]func(error) bool{"shop": errdefs.IsConflict, "a b": errdefs.IsInvalidArgument} {
 		if err := m.Rename(t.Context(), other, name); !wrong(err) {

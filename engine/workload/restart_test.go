@@ -150,19 +150,19 @@ func TestHealth(t *testing.T) {
 		m := w.manager(t)
 		s := spec("one", "ov")
 		s.Health = &model.HealthCheck{Args: []string{"true"}, Interval: 10 * time.Second, StartPeriod: time.Minute, StartInterval: time.Second, Retries: 2}
-		w.fall(1)
+		w.exitChecks(1)
 		id := started(t, m, s)
 		status := func() model.HealthStatus { return record(t, m, id).Health.Status }
 		time.Sleep(30*time.Second + time.Millisecond)
 		if got := status(); got != model.HealthStarting || w.checked() != 30 {
 			t.Errorf("in the start period: %s after %d checks", got, w.checked())
 		}
-		w.fall(0)
+		w.exitChecks(0)
 		time.Sleep(time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("after a check that succeeds: %s", got)
 		}
-		w.fall(1)
+		w.exitChecks(1)
 		time.Sleep(11 * time.Second)
 		if got := record(t, m, id).Health; got.Status != model.Healthy || got.FailingStreak != 1 || len(got.Log) != 5 {
 			t.Errorf("after one failure: %+v", got)
@@ -171,13 +171,13 @@ func TestHealth(t *testing.T) {
 		if got := status(); got != model.Unhealthy {
 			t.Errorf("after two failures: %s", got)
 		}
-		w.fall(0)
+		w.exitChecks(0)
 		time.Sleep(10 * time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("recovered: %s", got)
 		}
-		if !slices.Contains(w.heard(), "container health_status: unhealthy") {
-			t.Errorf("events: %v", w.heard())
+		if !slices.Contains(w.published(), "container health_status: unhealthy") {
+			t.Errorf("events: %v", w.published())
 		}
 		w.exit(id, 0)
 		synctest.Wait()
@@ -221,7 +221,7 @@ func TestTaskHealth(t *testing.T) {
 		if err := m.StartTask(t.Context(), "t1"); err != nil || time.Since(begin) != time.Second {
 			t.Errorf("started after %v: %v", time.Since(begin), err)
 		}
-		w.fall(1)
+		w.exitChecks(1)
 		if _, err := m.WaitTask(context.Background(), "t1"); err == nil || err.Error() != "task: unhealthy container" {
 			t.Errorf("waited: %v", err)
 		}
