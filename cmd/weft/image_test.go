@@ -79,27 +79,7 @@ func images(t *testing.T, nodes []node) {
 		t.Errorf("the image is %s on one host and %s on the other", id, other)
 	}
 
-	t.Run("weft's own commands", func(t *testing.T) {
-		for _, args := range [][]string{
-			{"images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"},
-			{"images", "-q", "busybox"},
-			{"image", "ls", "--no-trunc", "-q"},
-			{"history", "-q", "busybox"},
-			{"image", "inspect", "-f", "{{.Id}} {{.Config.Cmd}} {{.Config.StopSignal}}", "busybox"},
-			{"image", "inspect", "nope"},
-			{"rmi", "nope"},
-			{"tag", "busybox", "BAD"},
-			{"pull", "-q", "weft/probe"},
-		} {
-			theirs, ours := manager.docker(t, args...), manager.try(t, args...)
-			theirs.err = strings.TrimPrefix(theirs.err, "Error: ") // 20.10's way of saying that nothing was found
-			ours.err = strings.TrimPrefix(ours.err, "Error response from daemon: ")
-			theirs.err = strings.TrimPrefix(theirs.err, "Error response from daemon: ")
-			if theirs != ours {
-				t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
-			}
-		}
-	})
+	t.Run("weft's own commands", func(t *testing.T) { sameCommands(t, manager) })
 	t.Run("exit codes and streams", func(t *testing.T) {
 		r := manager.docker(t, "run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo out; echo err >&2; exit 3")
 		if r.out != "out\n" || r.err != "err\n" || r.code != 3 {
@@ -120,35 +100,10 @@ func images(t *testing.T, nodes []node) {
 		manager.weft(t, "service", "rm", "web")
 	})
 	t.Run("terminal", func(t *testing.T) { terminal(t, manager) })
-	t.Run("engine killed", func(t *testing.T) {
-		manager.does(t, "run", "-d", "--name", "keeper", "--network", "none", "-m", "64m", "busybox")
-		manager.does(t, "exec", "keeper", "sh", "-c", "echo kept >/file")
-		pid := enginePid(t, manager)
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
-		await(t, 30*time.Second, func() (bool, string) {
-			r := manager.docker(t, "exec", "keeper", "cat", "/file")
-			return r.out == "kept\n" && enginePid(t, manager) != pid, r.String()
-		})
-		manager.does(t, "restart", "keeper")
-		if out := manager.does(t, "exec", "keeper", "cat", "/file"); out != "kept" {
-			t.Errorf("after a restart of the container: %q", out)
-		}
-	})
+	t.Run("engine killed", func(t *testing.T) { keptOverKill(t, manager) })
 	t.Run("files", func(t *testing.T) { files(t, manager) })
 	t.Run("stats", func(t *testing.T) { stats(t, manager) })
-	t.Run("exec", func(t *testing.T) {
-		for _, args := range [][]string{
-			{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},
-			{"exec", "keeper", "nope"},
-			{"exec", "nope", "true"},
-			{"exec", "-u", "nobody", "keeper", "true"},
-			{"exec", "-w", "/bin", "-e", "A=1", "keeper", "sh", "-c", "echo $A; ls busybox"},
-		} {
-			if theirs, ours := manager.docker(t, args...), manager.try(t, args...); theirs.out != ours.out || theirs.code != ours.code {
-				t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
-			}
-		}
-	})
+	t.Run("exec", func(t *testing.T) { sameExec(t, manager) })
 	t.Run("remove", func(t *testing.T) {
 		r := manager.docker(t, "rmi", "busybox")
 		if r.code != 1 || !strings.Contains(r.err, "(must force) - container ") {
@@ -166,6 +121,60 @@ func images(t *testing.T, nodes []node) {
 			}
 		}
 	})
+}
+
+// sameCommands asks docker and weft the same of images.
+func sameCommands(t *testing.T, n node) {
+	for _, args := range [][]string{
+		{"images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}"},
+		{"images", "-q", "busybox"},
+		{"image", "ls", "--no-trunc", "-q"},
+		{"history", "-q", "busybox"},
+		{"image", "inspect", "-f", "{{.Id}} {{.Config.Cmd}} {{.Config.StopSignal}}", "busybox"},
+		{"image", "inspect", "nope"},
+		{"rmi", "nope"},
+		{"tag", "busybox", "BAD"},
+		{"pull", "-q", "weft/probe"},
+	} {
+		theirs, ours := n.docker(t, args...), n.try(t, args...)
+		theirs.err = strings.TrimPrefix(theirs.err, "Error: ") // 20.10's way of saying that nothing was found
+		ours.err = strings.TrimPrefix(ours.err, "Error response from daemon: ")
+		theirs.err = strings.TrimPrefix(theirs.err, "Error response from daemon: ")
+		if theirs != ours {
+			t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
+		}
+	}
+}
+
+// keptOverKill kills the engine under a container, which keeps what it wrote.
+func keptOverKill(t *testing.T, n node) {
+	n.does(t, "run", "-d", "--name", "keeper", "--network", "none", "-m", "64m", "busybox")
+	n.does(t, "exec", "keeper", "sh", "-c", "echo kept >/file")
+	pid := enginePid(t, n)
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	await(t, 30*time.Second, func() (bool, string) {
+		r := n.docker(t, "exec", "keeper", "cat", "/file")
+		return r.out == "kept\n" && enginePid(t, n) != pid, r.String()
+	})
+	n.does(t, "restart", "keeper")
+	if out := n.does(t, "exec", "keeper", "cat", "/file"); out != "kept" {
+		t.Errorf("after a restart of the container: %q", out)
+	}
+}
+
+// sameExec starts further processes by docker and by weft.
+func sameExec(t *testing.T, n node) {
+	for _, args := range [][]string{
+		{"exec", "keeper", "sh", "-c", "echo out; echo err >&2; exit 4"},
+		{"exec", "keeper", "nope"},
+		{"exec", "nope", "true"},
+		{"exec", "-u", "nobody", "keeper", "true"},
+		{"exec", "-w", "/bin", "-e", "A=1", "keeper", "sh", "-c", "echo $A; ls busybox"},
+	} {
+		if theirs, ours := n.docker(t, args...), n.try(t, args...); theirs.out != ours.out || theirs.code != ours.code {
+			t.Errorf("%v\ndocker: %v\nweft: %v", args, theirs, ours)
+		}
+	}
 }
 
 // dockerAt is docker's CLI at a terminal.
