@@ -97,7 +97,7 @@ func (p *publisher) account(found []mesh.Drift) model.MeshReport {
 func (p *publisher) silent(o *offer) (model.MeshProblem, bool) {
 	out := model.MeshProblem{Port: o.Port.String()}
 	if _, here := p.bound(o.options.Bind); !here {
-		out.Kind, out.What = model.ProblemBound, "the service is bound to addresses of other hosts"
+		out.Kind, out.What = model.ProblemBound, "this host has none of the addresses and interfaces the service is bound to"
 		return out, true
 	}
 	if p.host != nil {

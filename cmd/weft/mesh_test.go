@@ -265,6 +265,14 @@ func (b *meshBed) boundLater(t *testing.T) {
 	const addr = "198.51.100.9"
 	one := b.nodes[0]
 	one.weft(t, "service", "create", "-q", "--name", "later", "--label", "weft.publish.bind="+addr, "--publish", "8085:80", "weft/probe")
+	state := func(want string) {
+		t.Helper()
+		await(t, 10*time.Second, func() (bool, string) {
+			r := one.try(t, "mesh", "ls", "--format", "{{.Port}} {{.Hosts}} {{.State}}")
+			return strings.Contains(r.out, "8085/tcp "+want+"\n"), r.String()
+		})
+	}
+	state("0/3 answered nowhere: no host has " + addr)
 	netnstest.Exec(t, b.outside, "ip", "route", "add", addr+"/32", "via", b.nodes[1].addr())
 	netnstest.Exec(t, b.hosts[1], "ip", "addr", "add", addr+"/32", "dev", "lo")
 	await(t, 10*time.Second, func() (bool, string) { // all is looked at every 30 s
@@ -275,10 +283,11 @@ func (b *meshBed) boundLater(t *testing.T) {
 		t.Helper()
 		await(t, 10*time.Second, func() (bool, string) {
 			r := one.try(t, "mesh", "inspect", "8085")
-			return strings.Count(r.out, "bound to addresses of other hosts") == strings.Count(names, " ")+1, r.String()
+			return strings.Count(r.out, "has none of the addresses and interfaces the service is bound to") == strings.Count(names, " ")+1, r.String()
 		})
 	}
 	silent("host1 host3")
+	state("1/3 ok")
 	netnstest.Exec(t, b.hosts[1], "ip", "addr", "del", addr+"/32", "dev", "lo")
 	silent("host1 host2 host3")
 	one.weft(t, "service", "rm", "later")

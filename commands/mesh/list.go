@@ -72,6 +72,8 @@ func (s *seen) row(p model.MeshPort) row {
 	switch {
 	case len(problems) > 0:
 		state = render.Ellipsis(strings.Join(problems, "; "), maxState)
+	case count[bound] == len(s.Nodes):
+		state = render.Ellipsis("answered nowhere: no host has "+strings.Join(p.Bind, ", "), maxState)
 	case count[unknown] > 0:
 		state = fmt.Sprintf("ok; not known of %d", count[unknown])
 	}

@@ -78,5 +78,5 @@ func endpoints(w *World) []string {
 		n += len(h.Tasks)
 		notes = append(notes, h.String())
 	}
-	return append([]string{fmt.Sprintf("%d tasks of %d services hold an endpoint of %s now:", n, len(list), name)}, notes...)
+	return append([]string{fmt.Sprintf("%s of %s %s an endpoint of %s now:", amount(n, "task"), amount(len(list), "service"), does(n, "hold"), name)}, notes...)
 }

@@ -229,7 +229,7 @@ func hazards(s *saved) []wizard.Hazard {
 	}
 	list := []wizard.Hazard{{
 		Name: "drops-ingress-traffic", Word: s.Old.Spec.Name,
-		Text: fmt.Sprintf("%d published ports of %d services answer nowhere until the new network is in place", n, len(s.Services)),
+		Text: fmt.Sprintf("%s of %s %s nowhere until the new network is in place", amount(n, "published port"), amount(len(s.Services), "service"), does(n, "answer")),
 	}}
 	if s.ToZero {
 		return append(list, wizard.Hazard{Name: "stops-services", Text: "replicated services that publish ports are stopped meanwhile, also for those who use them by other networks"})
@@ -267,5 +267,5 @@ func (c *Swarm) notes(ctx context.Context, s *saved) []string {
 	if len(blind) == 0 {
 		return []string{"every node is asked whether it has let go of the old network"}
 	}
-	return []string{fmt.Sprintf("%s can't be asked whether they have let go of the old network: the workflow waits until no task holds an endpoint of it, and then %v; --node-context NODE=CONTEXT lets it look", strings.Join(blind, ", "), settle)}
+	return []string{fmt.Sprintf("%s can't be asked about what is left there of the old network: the workflow waits until no task holds an endpoint of it, and then %v; --node-context NODE=CONTEXT lets it look", strings.Join(blind, ", "), settle)}
 }

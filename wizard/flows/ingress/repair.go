@@ -210,7 +210,7 @@ func (b *broken) title() string {
 		what = append(what, "have all nodes join ingress network "+b.New.Name)
 	}
 	if n := len(b.Services) + len(b.Rolls); n > 0 {
-		what = append(what, fmt.Sprintf("mend %d services", n))
+		what = append(what, "mend "+amount(n, "service"))
 	}
 	return "Repair: " + strings.Join(what, ", ")
 }
