@@ -154,7 +154,7 @@ func (e *Engine) openStore(context.Context) error {
 	e.publisher.heard = e.networks.heard
 	e.publisher.report, e.publisher.nodes, e.publisher.vteps = e.networks.report, e.networks.nodes, e.networks.vteps
 	e.onUndo(e.publisher.stop)
-	e.publisher.local = e.networks.addresses
+	e.publisher.local, e.publisher.overlay = e.networks.addresses, e.networks.namespace
 	e.networks.publisher = e.publisher
 	e.ingress, err = newIngress(e.networks, e.publisher, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
 	return err
@@ -185,6 +185,7 @@ func (e *Engine) openLocal(context.Context) error {
 		e.publisher.reserve, e.publisher.holder = e.bridges.Reserve, e.bridges.Holder
 	}
 	e.background.Go(func() { e.publisher.run(e.life) })
+	e.background.Go(e.reviewListeners)
 	e.local, err = localnet.Open(localnet.Config{
 		EngineID: e.id, Table: rows[model.Network]{store.Bucket[model.Network](e.store, "local-networks")}, Driver: driver,
 		Routed:  func() ([]netip.Prefix, error) { return link.Routed(host) },

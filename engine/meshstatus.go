@@ -125,7 +125,7 @@ func (p *publisher) status() (model.MeshStatus, error) {
 	if err != nil {
 		return s, err
 	}
-	have, err := p.node.Observe()
+	have, _, err := p.observe()
 	if err != nil {
 		return s, err
 	}
@@ -147,6 +147,20 @@ func (p *publisher) status() (model.MeshStatus, error) {
 	self.Report = &own
 	s.Nodes = slices.Insert(s.Nodes, 0, self)
 	return s, nil
+}
+
+// observe reads what the kernel does with flows to each port, and at which they
+// go straight to their tasks. p.mu is held.
+func (p *publisher) observe() (all map[mesh.Port]mesh.Observed, straight map[mesh.Port]bool, err error) {
+	if all, err = p.node.Observe(); err != nil {
+		return nil, nil, err
+	}
+	list, err := p.host.ObserveStraight()
+	straight = make(map[mesh.Port]bool, len(list))
+	for port, o := range list {
+		all[port], straight[port] = o, true
+	}
+	return all, straight, err
 }
 
 // describe gives a port with its tasks. p.mu is held.

@@ -30,10 +30,12 @@ type view struct {
 	offer  *offer // nil: nothing is published there
 	listed bool   // the host's kernel has the port
 	addrs  []netip.Addr
-	node   mesh.Observed
-	known  bool // the ingress sandbox's kernel has the port
-	silent model.MeshProblem
-	where  map[string]netip.Addr
+	way    mesh.Observed
+	known  bool // that: the kernel has tasks for the port
+	// straight says that they are reached without the ingress sandbox.
+	straight bool
+	silent   model.MeshProblem
+	where    map[string]netip.Addr
 	// sandbox is the path of the ingress sandbox.
 	sandbox string
 	now     func() time.Time
@@ -66,8 +68,12 @@ func (p *publisher) look(port mesh.Port, q model.MeshQuery, t *model.MeshTrace) 
 		return v, err
 	}
 	t.Steps = p.steps(v, q, own)
-	flows, err := p.node.Flows(port)
-	for _, f := range flows {
+	flows, err := p.host.Flows(port)
+	if err != nil {
+		return v, err
+	}
+	hidden, err := p.node.Flows(port)
+	for _, f := range append(flows, hidden...) {
 		if !q.From.IsValid() || f.Client.Addr() == q.From {
 			t.Flows = append(t.Flows, model.MeshFlow{Client: f.Client, Task: p.taskAt(f.Task.Addr()), Addr: f.Task, State: f.State, Left: f.Left})
 		}
@@ -86,12 +92,13 @@ func (p *publisher) view(port mesh.Port) (view, error) {
 	if err != nil {
 		return v, err
 	}
-	services, err := p.node.Observe()
+	services, straight, err := p.observe()
 	if err != nil {
 		return v, err
 	}
 	v.addrs, v.listed = listens[port]
-	v.node, v.known = services[port]
+	v.way, v.known = services[port]
+	v.straight = straight[port]
 	v.where = p.vteps(p.network)
 	return v, nil
 }
@@ -100,16 +107,16 @@ func (p *publisher) view(port mesh.Port) (view, error) {
 func (p *publisher) steps(v view, q model.MeshQuery, own []kernel.Address) []model.MeshStep {
 	steps := []model.MeshStep{p.hostStep(v, q, own)}
 	if steps[0].OK {
-		steps = append(steps, p.sandboxStep(v, q))
+		steps = append(steps, p.choiceStep(v, q))
 	}
 	if !steps[len(steps)-1].OK {
 		return steps
 	}
-	list := v.node.V4
+	list := v.way.V4
 	if q.From.Is6() {
-		list = v.node.V6
+		list = v.way.V6
 	}
-	if chosen := v.node.Task(q.From); chosen.IsValid() && q.From.IsValid() {
+	if chosen := v.way.Task(q.From); chosen.IsValid() && q.From.IsValid() {
 		list = []netip.Addr{chosen}
 	}
 	for _, a := range list {
@@ -142,6 +149,9 @@ func (p *publisher) hostStep(v view, q model.MeshQuery, own []kernel.Address) mo
 		}
 		s.OK = true
 		s.What = fmt.Sprintf("%s at %s goes over weft-ingress to the ingress sandbox", port, at)
+		if v.straight {
+			s.What = fmt.Sprintf("%s at %s goes over weft-mesh straight to a task", port, at)
+		}
 		if q.From.IsLoopback() {
 			s.What += fmt.Sprintf(", from %s, as a loopback address means nothing elsewhere", p.source)
 		}
@@ -157,11 +167,14 @@ func addresses(list []netip.Addr) string {
 	return strings.Join(out, ", ")
 }
 
-func (p *publisher) sandboxStep(v view, q model.MeshQuery) model.MeshStep {
+func (p *publisher) choiceStep(v view, q model.MeshQuery) model.MeshStep {
 	s := model.MeshStep{Place: "ingress sandbox"}
-	n := len(v.node.V4)
+	if v.straight {
+		s.Place = "host"
+	}
+	n := len(v.way.V4)
 	if q.From.Is6() {
-		n = len(v.node.V6)
+		n = len(v.way.V6)
 	}
 	switch {
 	case !v.known:
@@ -173,9 +186,9 @@ func (p *publisher) sandboxStep(v view, q model.MeshQuery) model.MeshStep {
 	}
 	s.OK = true
 	how := map[mesh.Algorithm]string{mesh.RoundRobin: "in turn", mesh.Random: "at random", mesh.SourceHash: "by the client's address"}
-	s.What = fmt.Sprintf("one of %d tasks, %s (chain %s)", n, how[v.node.Algorithm()], v.node.Chain)
+	s.What = fmt.Sprintf("one of %d tasks, %s (chain %s)", n, how[v.way.Algorithm()], v.way.Chain)
 	if n == 1 {
-		s.What = fmt.Sprintf("the only task (chain %s)", v.node.Chain)
+		s.What = fmt.Sprintf("the only task (chain %s)", v.way.Chain)
 	}
 	return s
 }
@@ -200,7 +213,7 @@ func (p *publisher) taskStep(v view, addr netip.Addr) model.MeshStep {
 			s.What += "; it is leaving and should get nothing new"
 		case t.backend.Foreign:
 			s.What += fmt.Sprintf("; a Docker task, which sees %s", p.place.Addr.Addr())
-		case v.node.Masquerade():
+		case v.way.Masquerade():
 			s.What += fmt.Sprintf("; it sees %s", p.place.Addr.Addr())
 		}
 		return s
@@ -210,7 +223,10 @@ func (p *publisher) taskStep(v view, addr netip.Addr) model.MeshStep {
 
 func (p *publisher) answerStep(v view, q model.MeshQuery) model.MeshStep {
 	s := model.MeshStep{Place: "answer", OK: true, What: fmt.Sprintf("to this node's ingress sandbox (%s, %s) and over weft-ingress to the client", p.place.Addr.Addr(), p.place.MAC)}
-	if !v.node.Masquerade() && q.From.IsValid() && !q.From.IsLoopback() {
+	if v.straight {
+		s.What = fmt.Sprintf("straight to this host (weft-mesh, %s) and to the client", p.place.MAC.Leg())
+	}
+	if !v.way.Masquerade() && q.From.IsValid() && !q.From.IsLoopback() {
 		s.What += "; the task has seen " + q.From.String()
 	}
 	return s
@@ -219,7 +235,7 @@ func (p *publisher) answerStep(v view, q model.MeshQuery) model.MeshStep {
 // taskAt gives the name of the task at an address. p.mu is held.
 func (p *publisher) taskAt(addr netip.Addr) string {
 	for _, r := range p.records {
-		if r.Addr == addr || (p.place.AddrV6.IsValid() && derived(p.place.AddrV6, r.Addr) == addr) {
+		if r.Addr == addr || (p.place.AddrV6.IsValid() && placeOf(p.place).V6Of(r.Addr) == addr) {
 			return r.Name
 		}
 	}

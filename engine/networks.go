@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,6 +136,7 @@ func (n *networks) join(ctx context.Context, nw model.Network, ep model.Endpoint
 		own := *full.Mesh
 		own.IPv6 = full.AddrV6.IsValid()
 		full.Mesh = &own
+		noteListeners(&full, listening(full)) // of a task that is adopted
 	}
 	a.endpoints[full.ID] = full
 	a.noteAddrs()
@@ -323,8 +326,39 @@ func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
 			return false
 		}
 		have.Readiness = ep.Readiness
+		if ep.Readiness == "" {
+			noteListeners(have, listening(*have))
+		}
 		return true
 	})
+}
+
+// reviewListeners tells the others where tasks listen by now.
+func (n *networks) reviewListeners(ctx context.Context) error {
+	n.mu.Lock()
+	active := slices.Collect(maps.Values(n.active))
+	n.mu.Unlock()
+	var errs []error
+	for _, a := range active {
+		for _, ep := range a.published() {
+			have := listening(ep)
+			errs = append(errs, n.change(ctx, ep, func(ep *model.Endpoint) bool { return noteListeners(ep, have) }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// published gives the endpoints of tasks with published ports that are ready.
+func (a *activeNetwork) published() []model.Endpoint {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []model.Endpoint
+	for _, ep := range a.endpoints {
+		if ep.Mesh != nil && len(ep.Ingress) > 0 && ep.Readiness == "" {
+			out = append(out, ep)
+		}
+	}
+	return out
 }
 
 // rename tells the others the name of an endpoint that is present.

@@ -37,6 +37,7 @@ type publisher struct {
 	report  func(networkID string, r model.MeshReport) // told how the kernel has it
 	nodes   func(networkID string) []model.MeshNode    // on the network, this one too if it is heard
 	vteps   func(networkID string) map[string]netip.Addr
+	overlay func(networkID string) string // path of the network's namespace
 
 	changed chan struct{} // has room for one
 
@@ -55,6 +56,7 @@ type publisher struct {
 	place    model.Endpoint
 	source   netip.Addr
 	sandbox  *kernel.Namespace // nil: this host is in no ingress network
+	within   *kernel.Namespace // the ingress network's own
 	host     *mesh.Host
 	node     *mesh.Node
 	failed   error // of the last write
@@ -97,8 +99,12 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 		}
 	}()
 	p.sandbox, p.place, p.source, p.adopted, p.written = sandbox, ep, source, adopted, false
+	if p.within, err = kernel.Open(p.overlay(ep.NetworkID)); err != nil {
+		return err
+	}
 	p.host, err = mesh.OpenHost(mesh.HostConfig{
 		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve, Holder: p.holder,
+		Network: placeOf(ep), Overlay: p.within,
 	})
 	if err != nil {
 		return err
@@ -108,6 +114,9 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 	}
 	if err := p.host.Connect(sandbox); err != nil {
 		return err
+	}
+	if why := p.host.Indirect(); why != nil {
+		p.log.Warn("published ports answer, and TCP not as fast as it could", "reason", why)
 	}
 	p.touch()
 	return nil
@@ -126,10 +135,12 @@ func (p *publisher) close() error {
 	if p.host != nil {
 		errs = append(errs, p.host.Close())
 	}
-	if p.sandbox != nil {
-		errs = append(errs, p.sandbox.Close())
+	for _, ns := range []*kernel.Namespace{p.sandbox, p.within} {
+		if ns != nil {
+			errs = append(errs, ns.Close())
+		}
 	}
-	p.node, p.host, p.sandbox = nil, nil, nil
+	p.node, p.host, p.sandbox, p.within = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -321,7 +332,7 @@ func (p *publisher) writeKernel() error {
 		setNode = p.node.Set
 		setHost = func(l []mesh.Listen, _ []mesh.Port) error { return p.host.Set(l) }
 	}
-	err := errors.Join(setNode(services), setHost(listens, closed), p.node.Forget(p.departed()))
+	err := errors.Join(setNode(services), setHost(listens, closed), p.forgetDeparted())
 	for _, o := range offers {
 		p.listen(o)
 	}
@@ -358,6 +369,18 @@ func (p *publisher) listen(o *offer) {
 	}
 }
 
+// forgetDeparted ends the flows of tasks that have gone. p.mu is held.
+func (p *publisher) forgetDeparted() error {
+	gone := p.departed()
+	all := slices.Clone(gone)
+	if p.place.AddrV6.IsValid() {
+		for _, a := range gone {
+			all = append(all, placeOf(p.place).V6Of(a))
+		}
+	}
+	return errors.Join(p.host.Forget(gone), p.node.Forget(all))
+}
+
 // departed gives the addresses of tasks that have gone since the last write.
 // p.mu is held.
 func (p *publisher) departed() []netip.Addr {
@@ -367,9 +390,6 @@ func (p *publisher) departed() []netip.Addr {
 			continue
 		}
 		out = append(out, a)
-		if p.place.AddrV6.IsValid() {
-			out = append(out, derived(p.place.AddrV6, a))
-		}
 	}
 	return out
 }
@@ -411,8 +431,11 @@ func (p *publisher) offer(port mesh.Port, here map[netip.Addr]bool) *offer {
 		r := p.records[id]
 		t := offered{Record: r, backend: p.backend(r), near: here[r.Addr]}
 		for _, i := range r.Ingress {
-			if portOf(i) == port {
-				t.target = i.Target
+			if portOf(i) != port {
+				continue
+			}
+			if t.target = i.Target; r.Mesh != nil && slices.Contains(r.Mesh.Anywhere, i.Target) {
+				t.backend.Target = i.Target
 			}
 		}
 		o.tasks = append(o.tasks, t)
@@ -456,7 +479,7 @@ func (p *publisher) wanted(offers []*offer) (services []mesh.Service, listens []
 		s := o.meshService()
 		services = append(services, s)
 		if addrs, here := p.bound(o.options.Bind); here && len(s.Backends) > 0 {
-			listens = append(listens, mesh.Listen{Port: o.Port, Addrs: addrs})
+			listens = append(listens, mesh.Listen{Port: o.Port, Addrs: addrs, Service: s})
 		} else {
 			closed = append(closed, o.Port)
 		}
@@ -467,16 +490,9 @@ func (p *publisher) wanted(offers []*offer) (services []mesh.Service, listens []
 func (p *publisher) backend(r model.Record) mesh.Backend {
 	b := mesh.Backend{Addr: r.Addr, Foreign: r.Mesh == nil}
 	if r.Mesh != nil && r.Mesh.IPv6 && p.place.AddrV6.IsValid() {
-		b.AddrV6 = derived(p.place.AddrV6, r.Addr)
+		b.AddrV6 = placeOf(p.place).V6Of(r.Addr)
 	}
 	return b
-}
-
-// derived gives the IPv6 address of an endpoint on a network (see
-// model.Segment.AddrV6).
-func derived(network netip.Prefix, v4 netip.Addr) netip.Addr {
-	s := model.Segment{V6: model.Subnet{Prefix: network.Masked()}}
-	return s.AddrV6(v4).Addr()
 }
 
 // bound gives the addresses of this host that a service is bound to: none and

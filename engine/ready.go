@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"weft/engine/kernel"
@@ -26,11 +27,11 @@ func (e *Engine) announceListening(ep model.Endpoint) {
 	begun, pause := time.NewTimer(listenTime), listenPoll
 	defer begun.Stop()
 	for some := false; ; {
-		open, closed := e.listening(ep)
-		if closed == 0 {
+		have := listening(ep)
+		if len(have.Closed) == 0 {
 			break
 		}
-		if open > 0 && !some {
+		if len(have.Open) > 0 && !some {
 			some = true
 			begun.Reset(othersTime)
 		}
@@ -40,7 +41,7 @@ func (e *Engine) announceListening(ep model.Endpoint) {
 			t.Stop()
 			return
 		case <-begun.C:
-			e.cfg.Log.Info("task published that does not listen at all its ports", "container_id", ep.ContainerID, "closed", closed)
+			e.cfg.Log.Info("task published that does not listen at all its ports", "container_id", ep.ContainerID, "closed", have.Closed)
 		case <-t.C:
 			pause = min(2*pause, slowPoll)
 			continue
@@ -52,19 +53,57 @@ func (e *Engine) announceListening(ep model.Endpoint) {
 	}
 }
 
-// listening counts the ports a task listens at, and those it is waited for. A
+// listening gives the ports a task listens at, and those it is waited for. A
 // sandbox that is gone has nothing to wait for.
-func (e *Engine) listening(ep model.Endpoint) (open, closed int) {
+func listening(ep model.Endpoint) mesh.Listeners {
 	sandbox, err := kernel.Open(ep.Sandbox)
 	if err != nil {
-		return 0, 0
+		return mesh.Listeners{}
 	}
 	defer func() { _ = sandbox.Close() }()
-	open, closed, err = mesh.Listening(sandbox, targets(ep))
+	have, err := mesh.Listening(sandbox, targets(ep))
 	if err != nil {
-		return 0, 0
+		return mesh.Listeners{}
 	}
-	return open, closed
+	return have
+}
+
+// noteListeners notes at which ports a task listens on any address, which hosts
+// may send to without their sandbox, and reports whether that is news. A port
+// where nothing listens for a while stays what it was.
+func noteListeners(ep *model.Endpoint, have mesh.Listeners) bool {
+	if ep.Mesh == nil {
+		return false
+	}
+	own := *ep.Mesh
+	own.Anywhere = slices.DeleteFunc(slices.Clone(own.Anywhere), func(p uint16) bool { return slices.Contains(have.Open, p) })
+	own.Anywhere = append(own.Anywhere, have.Anywhere...)
+	slices.Sort(own.Anywhere)
+	own.Anywhere = slices.Compact(own.Anywhere)
+	if slices.Equal(own.Anywhere, ep.Mesh.Anywhere) {
+		return false
+	}
+	ep.Mesh = &own
+	return true
+}
+
+// reviewTime is how often it is looked where tasks listen: a program may begin
+// to after it was announced.
+const reviewTime = 2 * time.Second
+
+func (e *Engine) reviewListeners() {
+	t := time.NewTicker(reviewTime)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.life.Done():
+			return
+		case <-t.C:
+		}
+		if err := e.networks.reviewListeners(e.life); err != nil {
+			e.cfg.Log.Warn("others not told where tasks listen", "err", err)
+		}
+	}
 }
 
 func targets(ep model.Endpoint) []mesh.Target {

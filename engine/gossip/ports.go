@@ -58,7 +58,7 @@ func encodeMesh(m *model.Mesh) *record.Mesh {
 		return nil
 	}
 	return &record.Mesh{
-		Algorithm: m.Algorithm, Local: m.Local, Masquerade: m.Masquerade, Bind: m.Bind, Ipv6: m.IPv6,
+		Algorithm: m.Algorithm, Local: m.Local, Masquerade: m.Masquerade, Bind: m.Bind, Ipv6: m.IPv6, Anywhere: widen(m.Anywhere),
 		IdleSeconds: uint32(min(m.Idle/time.Second, math.MaxInt32)), //nolint:gosec // bounded
 	}
 }
@@ -72,8 +72,23 @@ func decodeMesh(m *record.Mesh) (*model.Mesh, error) {
 	if wrong {
 		return nil, bad("mesh %.80q", m.String())
 	}
+	var anywhere []uint16
+	for _, port := range m.GetAnywhere() {
+		if port == 0 || port > math.MaxUint16 || len(anywhere) == maxPorts {
+			return nil, bad("port %d, or too many", port)
+		}
+		anywhere = append(anywhere, uint16(port))
+	}
 	return &model.Mesh{
-		Algorithm: m.GetAlgorithm(), Local: m.GetLocal(), Masquerade: m.GetMasquerade(), Bind: m.GetBind(), IPv6: m.GetIpv6(),
+		Algorithm: m.GetAlgorithm(), Local: m.GetLocal(), Masquerade: m.GetMasquerade(), Bind: m.GetBind(), IPv6: m.GetIpv6(), Anywhere: anywhere,
 		Idle: time.Duration(m.GetIdleSeconds()) * time.Second,
 	}, nil
+}
+
+func widen(ports []uint16) []uint32 {
+	var out []uint32
+	for _, p := range ports {
+		out = append(out, uint32(p))
+	}
+	return out
 }

@@ -53,7 +53,7 @@ func EnsureTap(ns *kernel.Namespace, spec Tap) (err error) {
 		return err
 	}
 	// The machine behind it has the addresses, this host speaks to nobody.
-	if err := kernel.SetSysctls(ns, interfaceSysctls(spec.Name, nil)...); err != nil {
+	if err := kernel.SetSysctls(ns, interfaceSysctls(spec.Name, nil, false)...); err != nil {
 		return err
 	}
 	tap, err := h.LinkByName(spec.Name)

@@ -39,9 +39,14 @@ type Veth struct {
 	MTU      int
 	MAC      model.MAC // of the sandbox's end
 	Addrs    []netip.Prefix
+	IPv6     bool // of the sandbox's end, although it has no address
 	Routes   []Route
 	Isolated bool // from the bridge's other isolated ports
 	Hairpin  bool // frames may leave by the port they came in by
+	// Told has the bridge learn nothing at the port: it is told of the
+	// sandbox's MAC address, and has nothing for others go there but what is
+	// for all.
+	Told bool
 }
 
 // EnsureVeth makes the sandbox have the interface, up, with its addresses and
@@ -166,7 +171,7 @@ func setUpPort(ns *kernel.Namespace, outer *netlink.Handle, port netlink.Link, s
 		return err
 	}
 	if spec.Bridge == 0 {
-		if err := kernel.SetSysctls(ns, interfaceSysctls(spec.Name, spec.PortAddrs)...); err != nil {
+		if err := kernel.SetSysctls(ns, interfaceSysctls(spec.Name, spec.PortAddrs, false)...); err != nil {
 			return err
 		}
 		if err := setAddrs(outer, port, spec.PortAddrs); err != nil {
@@ -188,11 +193,28 @@ func setUpPort(ns *kernel.Namespace, outer *netlink.Handle, port netlink.Link, s
 			return fmt.Errorf("let frames turn round at the bridge port %s: %w", spec.Name, err)
 		}
 	}
+	if spec.Told {
+		if err := tell(outer, port, spec.MAC); err != nil {
+			return fmt.Errorf("tell the bridge what is behind %s: %w", spec.Name, err)
+		}
+	}
 	return up(outer, port)
 }
 
+func tell(outer *netlink.Handle, port netlink.Link, mac model.MAC) error {
+	if err := outer.LinkSetLearning(port, false); err != nil {
+		return err
+	}
+	if err := outer.LinkSetFlood(port, false); err != nil {
+		return err
+	}
+	return outer.NeighSet(&netlink.Neigh{
+		LinkIndex: port.Attrs().Index, Family: unix.AF_BRIDGE, State: unix.NUD_NOARP, Flags: unix.NTF_MASTER, HardwareAddr: mac.HardwareAddr(),
+	})
+}
+
 func setUpInterface(sandbox *kernel.Namespace, inner *netlink.Handle, iface netlink.Link, spec Veth) error {
-	if err := kernel.SetSysctls(sandbox, interfaceSysctls(iface.Attrs().Name, spec.Addrs)...); err != nil {
+	if err := kernel.SetSysctls(sandbox, interfaceSysctls(iface.Attrs().Name, spec.Addrs, spec.IPv6)...); err != nil {
 		return err
 	}
 	if err := setMTU(inner, iface, spec.MTU); err != nil {
@@ -213,11 +235,14 @@ func setUpInterface(sandbox *kernel.Namespace, inner *netlink.Handle, iface netl
 	return Up(sandbox, "lo")
 }
 
-// interfaceSysctls gives IPv6 to the interface if it has an IPv6 address, and
-// only then, as Docker does. Its addresses are assigned: no router's word
+// interfaceSysctls gives IPv6 to the interface if it has an IPv6 address or v6
+// says so, and only then, as Docker does. Its addresses are assigned: no router's word
 // changes them and no duplicate is looked for.
-func interfaceSysctls(name string, addrs []netip.Prefix) []kernel.Sysctl {
+func interfaceSysctls(name string, addrs []netip.Prefix, v6 bool) []kernel.Sysctl {
 	disabled := "1"
+	if v6 {
+		disabled = "0"
+	}
 	for _, a := range addrs {
 		if a.Addr().Is6() {
 			disabled = "0"

@@ -35,11 +35,7 @@ func (n *Node) Drift() ([]Drift, error) {
 	if err != nil || (now == n.generation && now != 0) {
 		return settings, err
 	}
-	d := newDifference(map[string]bool{}, map[netip.Addr]int{})
-	for port, s := range n.services {
-		d.replace(Service{Port: port}, s)
-	}
-	out, err := tableDrift(n.rules, n.table(d))
+	out, err := tableDrift(n.rules, n.table(map[string]bool{}))
 	if err == nil && len(out) == 0 {
 		n.generation = now
 	}
@@ -66,7 +62,7 @@ func (h *Host) Drift() ([]Drift, error) {
 		return nil, nil
 	}
 	var out []Drift
-	linked, err := h.linked()
+	linked, err := up(h.Namespace, uplinkOutside)
 	if err != nil {
 		return nil, err
 	}
@@ -79,22 +75,34 @@ func (h *Host) Drift() ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := tableDrift(h.rules, h.table(h.changes(nil, h.ports)))
-	return slices.Concat(out, wrong, rules), err
+	leg, err := h.legDrift()
+	if err != nil {
+		return nil, err
+	}
+	out = slices.Concat(out, wrong, leg)
+	now, err := h.rules.Generation()
+	if err != nil || (now == h.generation && now != 0) {
+		return out, err
+	}
+	rules, err := tableDrift(h.rules, h.table(map[string]bool{}))
+	if err == nil && len(rules) == 0 {
+		h.generation = now
+	}
+	return append(out, rules...), err
 }
 
-// linked reports whether the link to the ingress sandbox is there and up.
-func (h *Host) linked() (bool, error) {
-	nl, err := h.Namespace.Netlink()
+// up reports whether a link is there and up.
+func up(ns *kernel.Namespace, name string) (bool, error) {
+	nl, err := ns.Netlink()
 	if err != nil {
 		return false, err
 	}
-	l, err := nl.LinkByName(uplinkOutside)
+	l, err := nl.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look up %s: %w", uplinkOutside, err)
+		return false, fmt.Errorf("look up %s: %w", name, err)
 	}
 	return l.Attrs().OperState == netlink.OperUp, nil
 }
@@ -105,7 +113,7 @@ func (h *Host) Rewrite(sandbox *kernel.Namespace) error {
 		return err
 	}
 	h.written = false
-	return h.write(nil)
+	return h.write(nil, nil)
 }
 
 // sysctlDrift gives the settings that are not as they should be.
@@ -194,6 +202,8 @@ func leads(s nft.Set, e nft.Element) string {
 	switch {
 	case e.Chain != "":
 		name += " -> " + e.Chain
+	case e.Port != 0:
+		name += " -> " + netip.AddrPortFrom(e.Value, e.Port).String()
 	case e.Value.IsValid():
 		name += " -> " + e.Value.String()
 	}

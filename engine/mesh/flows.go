@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
+	"weft/engine/model"
 )
 
 // Flow is one that a node carries.
@@ -25,15 +26,33 @@ type Flow struct {
 
 // Flows gives those to a published port, by client.
 func (n *Node) Flows(p Port) ([]Flow, error) {
+	return flows(n.sandbox, p, func(f *netlink.ConntrackFlow) bool { return !f.Reverse.SrcIP.Equal(f.Forward.DstIP) })
+}
+
+// Flows gives those that go straight to a task.
+func (h *Host) Flows(p Port) ([]Flow, error) {
+	a := model.AliasesOf(h.Network.Addr)
+	list, err := flows(h.Namespace, p, func(f *netlink.ConntrackFlow) bool {
+		alias, _ := netip.AddrFromSlice(f.Reverse.SrcIP)
+		return a.Task(alias.Unmap()).IsValid()
+	})
+	for i := range list {
+		list[i].Task = netip.AddrPortFrom(a.Task(list[i].Task.Addr()), list[i].Task.Port())
+	}
+	return list, err
+}
+
+// flows gives those to a published port that are the mesh's, by client.
+func flows(ns *kernel.Namespace, p Port, mesh func(*netlink.ConntrackFlow) bool) ([]Flow, error) {
 	var out []Flow
-	err := kernel.Do(n.sandbox, func() error {
+	err := kernel.Do(ns, func() error {
 		for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 			list, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
 			if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 				return err
 			}
 			for _, f := range list {
-				if f.Forward.Protocol == p.Proto && f.Forward.DstPort == p.Published && !f.Reverse.SrcIP.Equal(f.Forward.DstIP) {
+				if f.Forward.Protocol == p.Proto && f.Forward.DstPort == p.Published && mesh(f) {
 					out = append(out, flowOf(f))
 				}
 			}

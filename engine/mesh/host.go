@@ -35,12 +35,20 @@ func uplinkAddrs() (host, sandbox []netip.Prefix) {
 type Listen struct {
 	Port
 	Addrs []netip.Addr // of the host; none: all of them
+	// Service is what flows get that go straight to a task; those that can't
+	// get what the ingress sandbox has for the port (Node).
+	Service Service
 }
 
 // HostConfig is what OpenHost needs.
 type HostConfig struct {
 	Namespace *kernel.Namespace
 	IPv6      bool // the ingress network has it
+	// Network is the node's place in the ingress network and Overlay the
+	// network's own namespace, which has to outlive the Host. Without, all flows
+	// go by the ingress sandbox.
+	Network Place
+	Overlay *kernel.Namespace
 	// Source is the host's address that stands for its loopback address.
 	Source netip.Addr
 	// Reserve takes a port of the host, so that nobody else listens there, and
@@ -58,6 +66,13 @@ type Host struct {
 	written bool // the table, by this Host
 	ports   map[Port]*listening
 	refused map[Port]refusal
+
+	indirect error            // why no flow goes straight to its task
+	services map[Port]Service // whose flows do, as they should be
+	chains   map[string]bool  // of the table, for them
+	// generation of the host's tables when all was found as it should be (see
+	// Node); 0: that has not been looked at.
+	generation uint32
 }
 
 // refusal is why the host does not answer where it should.
@@ -68,7 +83,7 @@ type refusal struct {
 
 // listening is a port this host answers at.
 type listening struct {
-	addrs    []netip.Addr
+	Listen
 	reserved []io.Closer
 }
 
@@ -79,10 +94,15 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{HostConfig: cfg, rules: rules, ports: map[Port]*listening{}, refused: map[Port]refusal{}}, nil
+	return &Host{
+		HostConfig: cfg, rules: rules, ports: map[Port]*listening{}, refused: map[Port]refusal{},
+		indirect: errNoNetwork, services: map[Port]Service{},
+	}, nil
 }
 
-// Connect links the host and its ingress sandbox. What is linked stays so.
+// Connect links the host and its ingress sandbox, and the host and the ingress
+// network itself; of the latter Indirect tells whether it could. What is linked
+// stays so.
 func (h *Host) Connect(sandbox *kernel.Namespace) error {
 	outside, inside := h.uplink()
 	mac := model.MACFromAddr(inside[0].Addr())
@@ -104,7 +124,18 @@ func (h *Host) Connect(sandbox *kernel.Namespace) error {
 			return err
 		}
 	}
-	return kernel.SetSysctls(h.Namespace, h.sysctls()...)
+	if err := kernel.SetSysctls(h.Namespace, h.sysctls()...); err != nil {
+		return err
+	}
+	before := h.indirect
+	h.indirect = h.connectLeg(sandbox)
+	if (h.indirect == nil) != (before == nil) {
+		h.written = false // the table is another one then
+	}
+	if h.indirect != nil {
+		return h.removeLeg()
+	}
+	return nil
 }
 
 func (h *Host) sysctls() []kernel.Sysctl {
@@ -138,7 +169,7 @@ func (h *Host) Close() error {
 
 // Remove takes away what Connect and Set have made.
 func (h *Host) Remove() error {
-	return errors.Join(h.rules.Delete(tableName), link.Remove(h.Namespace, uplinkOutside))
+	return errors.Join(h.rules.Delete(tableName), link.Remove(h.Namespace, uplinkOutside), h.removeLeg())
 }
 
 // Refused tells why the host does not answer at a port; nil: it does, or was
@@ -181,15 +212,17 @@ func (h *Host) Change(ports []Listen, closed []Port) error {
 		end(p)
 		delete(h.refused, p)
 	}
-	opened := map[Port]refusal{}
+	opened, others := map[Port]refusal{}, []Port{}
 	for _, l := range ports {
-		if have := h.ports[l.Port]; have != nil && slices.Equal(have.addrs, l.Addrs) {
+		if have := h.ports[l.Port]; have != nil && slices.Equal(have.Addrs, l.Addrs) {
+			have.Service = l.Service
+			others = append(others, l.Port)
 			continue
 		}
 		end(l.Port)
 		opened[l.Port] = refusal{l, h.refused[l.Port].why}
 	}
-	return errors.Join(append(errs, h.open(opened, before))...)
+	return errors.Join(append(errs, h.open(opened, before, others))...)
 }
 
 // Retry tries again where a program of the host's was in the way.
@@ -197,11 +230,12 @@ func (h *Host) Retry() error {
 	if len(h.refused) == 0 {
 		return nil
 	}
-	return h.open(maps.Clone(h.refused), map[Port]*listening{})
+	return h.open(maps.Clone(h.refused), map[Port]*listening{}, nil)
 }
 
-// open takes ports and writes what has become of them and of those of before.
-func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
+// open takes ports and writes what has become of them and of those of before,
+// and the services of those and of others.
+func (h *Host) open(ports map[Port]refusal, before map[Port]*listening, others []Port) error {
 	var errs []error
 	for p, r := range ports {
 		reserved, err := h.reserve(r.Listen)
@@ -214,12 +248,12 @@ func (h *Host) open(ports map[Port]refusal, before map[Port]*listening) error {
 			continue
 		}
 		delete(h.refused, p)
-		h.ports[p] = &listening{addrs: r.Addrs, reserved: reserved}
+		h.ports[p] = &listening{Listen: r.Listen, reserved: reserved}
 		if _, was := before[p]; !was {
 			before[p] = nil
 		}
 	}
-	return errors.Join(append(errs, h.write(before))...)
+	return errors.Join(append(errs, h.write(before, others))...)
 }
 
 // explain adds who has a port.
@@ -286,21 +320,59 @@ func boundSet(family nft.Type) nft.Set {
 }
 
 // write brings the table up to date with those ports that were, as before has
-// them, or all.
-func (h *Host) write(before map[Port]*listening) error {
+// them, and with the services of those and of others; or with all.
+func (h *Host) write(before map[Port]*listening, others []Port) error {
+	whole := !h.written
+	if whole {
+		h.chains = map[string]bool{}
+		others = slices.Collect(maps.Keys(h.ports))
+		clear(h.services)
+	}
+	d := newDifference(h.hostLayout(), h.chains)
+	for _, p := range append(slices.Collect(maps.Keys(before)), others...) {
+		h.lead(d, p)
+	}
+	if !whole && len(before) == 0 && d.empty() {
+		return nil
+	}
+	generation := h.generation
+	h.written, h.generation = false, 0
 	var err error
-	switch {
-	case !h.written:
-		err = h.rules.Replace(h.table(h.changes(nil, h.ports)))
-	case len(before) > 0:
+	if whole {
+		err = h.rules.Replace(h.table(map[string]bool{}))
+	} else {
 		now := make(map[Port]*listening, len(before))
 		for p := range before {
 			now[p] = h.ports[p]
 		}
-		err = h.rules.Change(tableName, nil, h.changes(before, now))
+		err = h.rules.Change(tableName, d.chains, append(h.changes(before, now), d.changes()...))
 	}
 	h.written = err == nil
+	if h.written && generation != 0 {
+		h.generation = generation + 1
+	}
 	return err
+}
+
+// lead has the flows to a port go straight to the tasks of its service, or by
+// the ingress sandbox.
+func (h *Host) lead(d *difference, p Port) {
+	now := Service{Port: p}
+	if l := h.ports[p]; l != nil {
+		now = h.straight(l.Service)
+		now.Port = p
+	}
+	old := h.services[p]
+	old.Port = p
+	if same(old, now) {
+		return
+	}
+	d.replace(old, now)
+	if len(now.Backends) > 0 {
+		h.services[p] = now
+	} else {
+		delete(h.services, p)
+	}
 }
 
 // changes leads from the ports of before to those of now.
@@ -327,10 +399,10 @@ func each(p Port, l *listening, add func(set, key string)) {
 	if l == nil {
 		return
 	}
-	if len(l.addrs) == 0 {
+	if len(l.Addrs) == 0 {
 		add(portsSet().Name, p.key())
 	}
-	for _, a := range l.addrs {
+	for _, a := range l.Addrs {
 		family := nft.AddrV4
 		if a.Is6() {
 			family = nft.AddrV6
@@ -339,54 +411,112 @@ func each(p Port, l *listening, add func(set, key string)) {
 	}
 }
 
-// table gives the whole table. Nothing leads from ::1 out of a host, so the
-// reserved sockets serve there.
-func (h *Host) table(list []nft.Change) nft.Table {
+// table gives the whole table and notes its chains. Nothing leads from ::1 out
+// of a host, so the reserved sockets serve there.
+func (h *Host) table(chains map[string]bool) nft.Table {
 	t := nft.Table{Name: tableName}
-	for _, c := range list {
+	d := newDifference(h.hostLayout(), chains)
+	for p, s := range h.services {
+		d.replace(Service{Port: p}, s)
+	}
+	for _, c := range append(h.changes(nil, h.ports), d.changes()...) {
 		c.Set.Elements = c.Add
 		t.Sets = append(t.Sets, c.Set)
 	}
-	publish := nft.Chain{Name: "publish", Rules: []nft.Rule{nft.When(nft.ToAddr(netip.IPv6Loopback()), nft.Return())}}
-	source := nft.Chain{Name: "source", Kind: nft.NAT, Hook: nft.Postrouting, Priority: nft.PrioritySrcNAT - 1}
-	out := nft.OutBy(uplinkOutside)
-	outside, inside := h.uplink()
-	// The host's loopback address and, of what the reserved sockets carry over,
-	// the uplink's mean nothing elsewhere.
-	for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), outside[0].Masked()} {
-		if h.Source.Is4() {
-			source.Rules = append(source.Rules, nft.When(out, nft.From(p), nft.Source(h.Source)))
-		} else {
-			source.Rules = append(source.Rules, nft.When(out, nft.From(p), nft.Masquerade()))
-		}
+	t.Chains = append(t.Chains, d.chains...)
+	toHost := []nft.Rule{}
+	for _, ch := range h.ways() {
+		t.Chains = append(t.Chains, ch)
+		toHost = append(toHost, nft.When(nft.ToThisHost(), nft.Jump(ch.Name)))
 	}
+	t.Chains = append(t.Chains, h.guards()...)
+	t.Chains = append(t.Chains,
+		// Before other tables': a port is published once.
+		nft.Chain{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
+		nft.Chain{Name: "local", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
+		h.source(),
+	)
+	return t
+}
+
+// ways gives the chains that lead flows from the host, the straight one first:
+// what that has nothing for goes by the ingress sandbox.
+func (h *Host) ways() []nft.Chain {
+	loopback := nft.When(nft.ToAddr(netip.IPv6Loopback()), nft.Return())
+	straight := nft.Chain{Name: "straight", Rules: []nft.Rule{loopback}}
+	publish := nft.Chain{Name: "publish", Rules: []nft.Rule{loopback}}
+	_, inside := h.uplink()
 	for _, p := range inside {
 		a, family := p.Addr(), nft.AddrV4
 		if a.Is6() {
 			family = nft.AddrV6
 		}
-		publish.Rules = append(publish.Rules,
-			nft.When(nft.Family(a), nft.In(portsSet(), nft.PacketProto(), nft.PacketPort()), nft.RedirectAddr(a)),
-			nft.When(nft.Family(a), nft.In(boundSet(family), nft.PacketProto(), nft.PacketPort(), nft.PacketTo(family)), nft.RedirectAddr(a)))
-		// Containers are not hidden behind the host here: their answers find the way.
-		source.Rules = append(source.Rules, nft.When(out, nft.KeepSource(a)))
+		for _, at := range []nft.Rule{
+			nft.In(portsSet(), nft.PacketProto(), nft.PacketPort()),
+			nft.In(boundSet(family), nft.PacketProto(), nft.PacketPort(), nft.PacketTo(family)),
+		} {
+			straight.Rules = append(straight.Rules, nft.When(nft.Family(a), at, nft.GoBy(servicesSet(), nft.PacketProto(), nft.PacketPort())))
+			publish.Rules = append(publish.Rules, nft.When(nft.Family(a), at, nft.RedirectAddr(a)))
+		}
 	}
-	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw, Rules: []nft.Rule{
+	if h.indirect != nil {
+		return []nft.Chain{publish}
+	}
+	return []nft.Chain{straight, publish}
+}
+
+// guards gives the chains that keep to themselves the links between the host
+// and the ingress sandbox, and the host and the ingress network.
+func (h *Host) guards() []nft.Chain {
+	outside, _ := h.uplink()
+	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw}
+	if h.indirect == nil {
+		guard.Rules = append(guard.Rules, nft.When(nft.InFrom(legName), nft.Accept())) // see below
+	}
+	guard.Rules = append(guard.Rules,
 		// The sandbox answers to clients at the loopback address by another one.
 		nft.When(nft.InFrom(uplinkOutside), nft.To(netip.MustParsePrefix("127.0.0.0/8")), nft.Drop()),
 		nft.When(nft.InFrom(uplinkOutside), nft.Accept()),
 		nft.When(nft.InFrom("lo"), nft.Accept()),
-	}}
+	)
 	for _, p := range outside { // the link's addresses are nobody else's
 		guard.Rules = append(guard.Rules, nft.When(nft.To(p), nft.Drop()), nft.When(nft.From(p), nft.Drop()))
 	}
-	toHost := []nft.Rule{nft.When(nft.ToThisHost(), nft.Jump(publish.Name))}
-	t.Chains = []nft.Chain{
-		guard, publish,
-		// Before other tables': a port is published once.
-		{Name: "arriving", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
-		{Name: "local", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT - 1, Rules: toHost},
-		source,
+	if h.indirect != nil {
+		return []nft.Chain{guard}
 	}
-	return t
+	return []nft.Chain{
+		guard,
+		// Tasks answer by it, and nothing but what this table has sent there
+		// goes to tasks: it is no way past it for anybody.
+		{Name: "answers", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
+			nft.When(nft.InFrom(legName), nft.NotAnswers(), nft.Drop()),
+		}},
+		{Name: "leaving", Kind: nft.Filter, Hook: nft.Postrouting, Priority: nft.PriorityFilter, Rules: []nft.Rule{
+			nft.When(nft.OutBy(legName), nft.NotRedirected(), nft.Drop()),
+		}},
+	}
+}
+
+// source gives flows the source they leave with. The host's loopback address
+// and, of what the reserved sockets carry over, the uplink's mean nothing
+// elsewhere. Containers are not hidden behind the host: their answers find the
+// way.
+func (h *Host) source() nft.Chain {
+	outside, inside := h.uplink()
+	c := nft.Chain{Name: "source", Kind: nft.NAT, Hook: nft.Postrouting, Priority: nft.PrioritySrcNAT - 1}
+	for _, device := range []string{uplinkOutside, legName} {
+		out := nft.OutBy(device)
+		for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), outside[0].Masked()} {
+			if h.Source.Is4() {
+				c.Rules = append(c.Rules, nft.When(out, nft.From(p), nft.Source(h.Source)))
+			} else {
+				c.Rules = append(c.Rules, nft.When(out, nft.From(p), nft.Masquerade()))
+			}
+		}
+		for _, p := range inside {
+			c.Rules = append(c.Rules, nft.When(out, nft.KeepSource(p.Addr())))
+		}
+	}
+	return c
 }

@@ -15,9 +15,15 @@ import (
 // listenState is TCP_LISTEN (include/net/tcp_states.h) in /proc/net/tcp.
 const listenState = "0A"
 
-// Listening counts the ports of its own, of those published over TCP, that a
-// task accepts connections at, and those it does not.
-func Listening(sandbox *kernel.Namespace, ports []Target) (open, closed int, err error) {
+// Listeners is which of its own ports, of those published over TCP, a task
+// accepts connections at.
+type Listeners struct {
+	Open, Closed []uint16
+	Anywhere     []uint16 // those of Open that it listens at on any address
+}
+
+// Listening looks at a task's sockets.
+func Listening(sandbox *kernel.Namespace, ports []Target) (Listeners, error) {
 	found := map[uint16]bool{}
 	for _, table := range []string{"tcp", "tcp6"} {
 		err := kernel.Do(sandbox, func() error {
@@ -32,31 +38,38 @@ func Listening(sandbox *kernel.Namespace, ports []Target) (open, closed int, err
 			return listeners(bufio.NewScanner(f), found)
 		})
 		if err != nil {
-			return 0, 0, fmt.Errorf("sockets in %s: %w", sandbox.Path(), err)
+			return Listeners{}, fmt.Errorf("sockets in %s: %w", sandbox.Path(), err)
 		}
 	}
+	var out Listeners
 	for _, p := range ports {
-		switch {
-		case p.Proto != unix.IPPROTO_TCP:
-		case found[p.To]:
-			open++
-		default:
-			closed++
+		if p.Proto != unix.IPPROTO_TCP {
+			continue
+		}
+		anywhere, open := found[p.To]
+		if open {
+			out.Open = append(out.Open, p.To)
+		} else {
+			out.Closed = append(out.Closed, p.To)
+		}
+		if anywhere {
+			out.Anywhere = append(out.Anywhere, p.To)
 		}
 	}
-	return open, closed, nil
+	return out, nil
 }
 
-// listeners reads the ports of a table of sockets (proc_net_tcp(5)).
+// listeners reads the ports of a table of sockets (proc_net_tcp(5)) that are
+// open, and whether on any address.
 func listeners(lines *bufio.Scanner, open map[uint16]bool) error {
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) < 4 || f[3] != listenState {
 			continue
 		}
-		_, hex, _ := strings.Cut(f[1], ":")
+		addr, hex, _ := strings.Cut(f[1], ":")
 		if port, err := strconv.ParseUint(hex, 16, 16); err == nil {
-			open[uint16(port)] = true
+			open[uint16(port)] = open[uint16(port)] || strings.Trim(addr, "0") == ""
 		}
 	}
 	return lines.Err()

@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
+	"weft/engine/model"
 	"weft/engine/nft"
 )
 
@@ -41,6 +43,9 @@ type Backend struct {
 	// Foreign is a task that can't answer to a client's own address: one of a
 	// Docker daemon's.
 	Foreign bool
+	// Target is its own port where it answers at its aliases (model.Aliases),
+	// at which hosts reach it without their sandbox; 0: it does not.
+	Target uint16
 }
 
 // Node is the mesh in one node's ingress sandbox. It is not safe for
@@ -52,13 +57,13 @@ type Node struct {
 	uplink  string
 
 	services  map[Port]Service // as they should be
-	datagrams users
-	gone      []netip.Addr // whose datagrams are still to be forgotten
+	datagrams users            // tasks that get some
+	foreign   users            // tasks of Docker's
+	gone      []netip.Addr     // whose datagrams are still to be forgotten
 
 	// The table has services; the following count once this Node has written it.
 	written bool
 	chains  map[string]bool
-	foreign map[netip.Addr]int // by how many ports
 	// generation of the sandbox's tables when all was found as it should be,
 	// and raised by what was written since; 0: that has not been looked at.
 	generation uint32
@@ -69,6 +74,13 @@ type Place struct {
 	Interface string
 	Addr      netip.Prefix
 	AddrV6    netip.Prefix // zero: none
+}
+
+// V6Of gives the IPv6 address of a task on the network from its IPv4 one (see
+// model.Segment.AddrV6).
+func (p Place) V6Of(task netip.Addr) netip.Addr {
+	s := model.Segment{V6: model.Subnet{Prefix: p.AddrV6.Masked()}}
+	return s.AddrV6(task).Addr()
 }
 
 // OpenNode makes an ingress sandbox, which has to outlive the Node, ready to
@@ -83,7 +95,7 @@ func OpenNode(sandbox *kernel.Namespace, network Place) (*Node, error) {
 	}
 	return &Node{
 		sandbox: sandbox, rules: rules, network: network, uplink: uplinkInside,
-		services: map[Port]Service{}, datagrams: users{},
+		services: map[Port]Service{}, datagrams: users{}, foreign: users{},
 	}, nil
 }
 
@@ -113,10 +125,18 @@ func servicesSet() nft.Set {
 
 func slotsSet(value nft.Type) nft.Set {
 	name := "slots4"
-	if value == nft.AddrV6 {
+	if value == nft.AddrV6 || value == nft.AddrPortV6 {
 		name = "slots6"
 	}
 	return nft.Set{Name: name, Key: []nft.Type{nft.Proto, nft.PortNumber, nft.Index}, Value: value}
+}
+
+// nodeLayout has tasks at their own addresses; the published port stays, which
+// is what Docker's nodes send and expect too.
+func nodeLayout() layout {
+	return layout{v4: nft.AddrV4, v6: nft.AddrV6, places: func(_ Port, b Backend) (v4, v6 nft.Element) {
+		return nft.Element{Value: b.Addr}, nft.Element{Value: b.AddrV6}
+	}}
 }
 
 func foreignSet() nft.Set { return nft.Set{Name: "foreign", Key: []nft.Type{nft.AddrV4}} }
@@ -146,15 +166,18 @@ func (n *Node) Set(services []Service) error {
 func (n *Node) Change(services []Service) error {
 	whole := !n.written
 	if whole {
-		n.chains, n.foreign = map[string]bool{}, map[netip.Addr]int{}
+		n.chains = map[string]bool{}
 	}
-	d := newDifference(n.chains, n.foreign)
+	d, foreign := newDifference(nodeLayout(), n.chains), nft.Change{Set: foreignSet()}
 	for _, now := range services {
 		old := n.services[now.Port]
 		if old.Port = now.Port; same(old, now) {
 			continue
 		}
-		n.gone = append(n.gone, n.datagrams.replace(old, now)...)
+		_, less := n.datagrams.replace(datagramsOf(old), datagramsOf(now))
+		n.gone = append(n.gone, less...)
+		add, remove := n.foreign.replace(foreignOf(old), foreignOf(now))
+		foreign.Add, foreign.Remove = append(foreign.Add, keys(add)...), append(foreign.Remove, keys(remove)...)
 		if len(now.Backends) > 0 {
 			n.services[now.Port] = now
 		} else {
@@ -164,13 +187,8 @@ func (n *Node) Change(services []Service) error {
 			d.replace(old, now)
 		}
 	}
-	if whole {
-		for _, s := range n.services {
-			d.replace(Service{Port: s.Port}, s)
-		}
-	}
 	n.written = false // until it is: what is there after a failure nobody knows
-	if err := n.write(d, whole); err != nil {
+	if err := n.write(d, foreign, whole); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
 	n.written = true
@@ -187,17 +205,17 @@ func same(a, b Service) bool {
 	return a.Algorithm == b.Algorithm && a.Masquerade == b.Masquerade && a.Idle == b.Idle && slices.Equal(a.Backends, b.Backends)
 }
 
-func (n *Node) write(d *difference, whole bool) error {
-	if !whole && d.empty() {
+func (n *Node) write(d *difference, foreign nft.Change, whole bool) error {
+	if !whole && d.empty() && len(foreign.Add)+len(foreign.Remove) == 0 {
 		return nil
 	}
 	before := n.generation
 	n.generation = 0
 	var err error
 	if whole {
-		err = n.rules.Replace(n.table(d))
+		err = n.rules.Replace(n.table(n.chains))
 	} else {
-		err = n.rules.Change(tableName, d.chains, d.changes())
+		err = n.rules.Change(tableName, d.chains, append(d.changes(), foreign))
 	}
 	if err == nil && before != 0 {
 		n.generation = before + 1
@@ -205,12 +223,16 @@ func (n *Node) write(d *difference, whole bool) error {
 	return err
 }
 
-// table gives the whole table. What leaves for the ingress network was sent
-// there by it, what comes from there answers: a task can't go anywhere through
-// a node.
-func (n *Node) table(d *difference) nft.Table {
+// table gives the whole table and notes its chains. What leaves for the ingress
+// network was sent there by it, what comes from there answers: a task can't go
+// anywhere through a node.
+func (n *Node) table(chains map[string]bool) nft.Table {
+	d := newDifference(nodeLayout(), chains)
+	for port, s := range n.services {
+		d.replace(Service{Port: port}, s)
+	}
 	t := nft.Table{Name: tableName}
-	for _, c := range d.changes() {
+	for _, c := range append(d.changes(), nft.Change{Set: foreignSet(), Add: keys(slices.Collect(maps.Keys(n.foreign)))}) {
 		c.Set.Elements = c.Add
 		t.Sets = append(t.Sets, c.Set)
 	}
@@ -243,25 +265,53 @@ func (n *Node) table(d *difference) nft.Table {
 	return t
 }
 
-// users counts the ports for datagrams that addresses are behind.
+// users counts the ports that addresses are behind.
 type users map[netip.Addr]int
 
-// replace puts one service in the place of another and gives the addresses
-// that are behind one port less.
-func (u users) replace(old, now Service) (less []netip.Addr) {
-	if old.Proto != unix.IPPROTO_UDP {
-		return nil
+// replace puts the addresses behind one port in the place of others and gives
+// those that are behind a port now and were behind none, and the other way
+// round.
+func (u users) replace(old, now []netip.Addr) (more, less []netip.Addr) {
+	for _, a := range now {
+		if u[a]++; u[a] == 1 {
+			more = append(more, a)
+		}
 	}
-	for a := range both(now) {
-		u[a]++
-	}
-	for a := range both(old) {
+	for _, a := range old {
 		if u[a]--; u[a] == 0 {
 			delete(u, a)
 			less = append(less, a)
 		}
 	}
-	return less
+	return more, less
+}
+
+// datagramsOf gives the addresses that a service sends datagrams to.
+func datagramsOf(s Service) []netip.Addr {
+	if s.Proto != unix.IPPROTO_UDP {
+		return nil
+	}
+	return slices.Collect(both(s))
+}
+
+// foreignOf gives the addresses of a service's tasks of Docker's.
+func foreignOf(s Service) []netip.Addr {
+	var out []netip.Addr
+	for _, b := range s.Backends {
+		if b.Foreign {
+			out = append(out, b.Addr)
+		}
+	}
+	return out
+}
+
+// keys gives the elements of a set of addresses.
+func keys(list []netip.Addr) []nft.Element {
+	out := make([]nft.Element, len(list))
+	for i, a := range list {
+		out[i].Key = nft.Key(a)
+	}
+	return out
 }
 
 // both gives the backends' addresses of both families.

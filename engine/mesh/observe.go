@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"weft/engine/model"
 	"weft/engine/nft"
 )
 
@@ -44,8 +45,13 @@ func (o Observed) Masquerade() bool { return strings.Contains(o.Chain, masquerad
 
 // Observe reads what the kernel does with each port that it knows.
 func (n *Node) Observe() (map[Port]Observed, error) {
-	v4, v6 := slotsSet(nft.AddrV4), slotsSet(nft.AddrV6)
-	have, err := n.rules.List(nft.Table{Name: tableName, Sets: []nft.Set{servicesSet(), v4, v6}})
+	return observe(n.rules, nodeLayout(), func(_ nft.Type, a netip.Addr) netip.Addr { return a })
+}
+
+// observe reads a table in which task knows who is at a place.
+func observe(rules *nft.Conn, l layout, task func(family nft.Type, place netip.Addr) netip.Addr) (map[Port]Observed, error) {
+	v4, v6 := slotsSet(l.v4), slotsSet(l.v6)
+	have, err := rules.List(nft.Table{Name: tableName, Sets: []nft.Set{servicesSet(), v4, v6}})
 	if err != nil {
 		return nil, err
 	}
@@ -61,15 +67,30 @@ func (n *Node) Observe() (map[Port]Observed, error) {
 			if !ok {
 				continue // nothing leads there
 			}
-			if s.Value == nft.AddrV4 {
-				o.V4 = append(o.V4, e.Value)
+			if s.Name == v4.Name {
+				o.V4 = append(o.V4, task(nft.AddrV4, e.Value))
 			} else {
-				o.V6 = append(o.V6, e.Value)
+				o.V6 = append(o.V6, task(nft.AddrV6, e.Value))
 			}
 			out[portOf(e.Key)] = o
 		}
 	}
 	return out, nil
+}
+
+// ObserveStraight reads what the kernel does with flows that go straight to
+// their tasks, by the ports it knows for them.
+func (h *Host) ObserveStraight() (map[Port]Observed, error) {
+	if h.indirect != nil {
+		return map[Port]Observed{}, nil
+	}
+	return observe(h.rules, h.hostLayout(), func(family nft.Type, alias netip.Addr) netip.Addr {
+		task := model.AliasesOf(h.Network.Addr).Task(alias)
+		if family == nft.AddrV6 && task.IsValid() {
+			return h.Network.V6Of(task)
+		}
+		return task
+	})
 }
 
 // number gives that of a task's slot.

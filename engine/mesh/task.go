@@ -6,21 +6,27 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"weft/engine/kernel"
+	"weft/engine/model"
 	"weft/engine/nft"
 )
 
-// What answers to clients take in a task's namespace: a routing table whose
-// only gateway is a neighbor nobody has, for the frame's destination is written
-// on its way out.
+// What answers to clients take in a task's namespace: routing tables whose only
+// gateway is a neighbor nobody has, for the frame's destination is written on
+// its way out.
 const (
 	answerTable    = 7766
 	sourceTable    = 7767
-	answerRule     = 10  // preference of the rule for marked packets
+	aliasTable     = 7768
+	arrivalRule    = 8   // preference of the rule for what comes to an alias
+	aliasRule      = 9   // of the one for what goes from an alias
+	answerRule     = 10  // of the one for marked packets
+	elsewhereRule  = 11  // of the one for what goes to others at aliases' addresses
 	sourceRule     = 20  // of those for datagrams from published ports
 	localRule      = 100 // of the rule for the namespace's own addresses
 	firstRule      = 0   // which is the kernel's own place for it
@@ -59,6 +65,9 @@ func SetTask(sandbox *kernel.Namespace, rules *nft.Conn, t Task) error {
 	err := kernel.SetSysctls(sandbox, taskSysctls(t)...)
 	if err == nil {
 		err = setAnswers(sandbox, t)
+	}
+	if err == nil {
+		err = setAliases(sandbox, t)
 	}
 	if err == nil {
 		err = setSource(sandbox, t)
@@ -109,11 +118,8 @@ func setAnswers(sandbox *kernel.Namespace, t Task) error {
 		families[unix.AF_INET6] = v6
 	}
 	for family, hop := range families {
-		err := h.NeighSet(&netlink.Neigh{
-			LinkIndex: l.Attrs().Index, Family: family, State: netlink.NUD_PERMANENT, IP: hop.AsSlice(), HardwareAddr: mac,
-		})
-		if err != nil {
-			return fmt.Errorf("set neighbor %s: %w", hop, err)
+		if err := setNeighbor(h, l, hop, mac); err != nil {
+			return err
 		}
 		err = h.RouteReplace(&netlink.Route{
 			LinkIndex: l.Attrs().Index, Family: family, Table: answerTable, Gw: hop.AsSlice(), Flags: int(netlink.FLAG_ONLINK),
@@ -134,6 +140,65 @@ func setRule(h *netlink.Handle, family int, ingress netip.Prefix) error {
 	value, mask := marks(ingress)
 	r.Family, r.Priority, r.Table, r.IifName, r.Mark, r.Mask = family, answerRule, answerTable, "lo", value, &mask
 	return addRule(h, r)
+}
+
+// setAliases makes the namespace take in what comes to the task's aliases, and
+// answer from them, by the ingress network: the host that has sent it is in the
+// alias. Other uses of their addresses go on.
+func setAliases(sandbox *kernel.Namespace, t Task) error {
+	h, err := sandbox.Netlink()
+	if err != nil {
+		return err
+	}
+	l, err := h.LinkByName(t.Interface)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", t.Interface, err)
+	}
+	lo, err := h.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("look up lo: %w", err)
+	}
+	families := []int{unix.AF_INET}
+	if t.AddrV6.IsValid() {
+		families = append(families, unix.AF_INET6)
+	}
+	for _, family := range families {
+		hop, aliases := aliasHop(family)
+		if err := setNeighbor(h, l, hop, model.MACFromAddr(netip.IPv4Unspecified()).Leg().HardwareAddr()); err != nil {
+			return err
+		}
+		own, err := onLink(h, family, t)
+		if err != nil {
+			return err
+		}
+		own = slices.DeleteFunc(own, func(p netip.Prefix) bool { return !p.Overlaps(aliases) })
+		back := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: hop.AsSlice(), Flags: int(netlink.FLAG_ONLINK)}
+		if err := setRoutes(h, aliasTable, back, own); err != nil {
+			return err
+		}
+		// IPv4 lets nothing have a source that this table does not have.
+		here := &netlink.Route{LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(aliases)}
+		if err := setRoutes(h, unix.RT_TABLE_LOCAL, here, nil); err != nil {
+			return err
+		}
+		if err := setAliasRules(h, family, aliases, t.Interface); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setAliasRules(h *netlink.Handle, family int, aliases netip.Prefix, iface string) error {
+	rule := func(priority, table int) *netlink.Rule {
+		r := netlink.NewRule()
+		r.Family, r.Priority, r.Table = family, priority, table
+		return r
+	}
+	arriving, leaving, elsewhere := rule(arrivalRule, unix.RT_TABLE_LOCAL), rule(aliasRule, aliasTable), rule(elsewhereRule, unix.RT_TABLE_MAIN)
+	arriving.IifName, arriving.Dst = iface, ipNet(aliases)
+	leaving.IifName, leaving.Src = "lo", ipNet(aliases)
+	elsewhere.Dst = ipNet(aliases)
+	return errors.Join(addRule(h, arriving), addRule(h, leaving), addRule(h, elsewhere))
 }
 
 func addRule(h *netlink.Handle, r *netlink.Rule) error {
@@ -245,14 +310,19 @@ func setSourceRoutes(h *netlink.Handle, iface string, source, hop netip.Addr, ow
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", iface, err)
 	}
-	err = h.RouteReplace(&netlink.Route{
-		LinkIndex: l.Attrs().Index, Table: sourceTable, Gw: hop.AsSlice(), Src: source.AsSlice(), Flags: int(netlink.FLAG_ONLINK),
-	})
-	if err != nil {
-		return fmt.Errorf("set route by %s: %w", hop, err)
+	all := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: hop.AsSlice(), Src: source.AsSlice(), Flags: int(netlink.FLAG_ONLINK)}
+	return setRoutes(h, sourceTable, all, own)
+}
+
+// setRoutes gives a table its one way, and what goes on to the tables that
+// follow.
+func setRoutes(h *netlink.Handle, table int, all *netlink.Route, own []netip.Prefix) error {
+	all.Table = table
+	if err := h.RouteReplace(all); err != nil {
+		return fmt.Errorf("set the way of routing table %d: %w", table, err)
 	}
 	for _, p := range own {
-		if err := h.RouteReplace(&netlink.Route{Table: sourceTable, Type: unix.RTN_THROW, Dst: ipNet(p.Masked())}); err != nil {
+		if err := h.RouteReplace(&netlink.Route{Table: table, Type: unix.RTN_THROW, Dst: ipNet(p.Masked())}); err != nil {
 			return fmt.Errorf("set route to %s: %w", p, err)
 		}
 	}
@@ -283,10 +353,12 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 		source.Rules = []nft.Rule{nft.When(nft.OutBy(e.Interface), nft.From(netip.PrefixFrom(t.Addr.Addr(), t.Addr.Addr().BitLen())), nft.Source(e.Addr.Addr()))}
 	}
 	const zones = "zones"
-	err := rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports}, Chains: []nft.Chain{
-		{Name: zones, Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw},
+	straight, untracked, targets := aliasChains(t)
+	straight.Name = zones
+	err := rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports, targets}, Chains: []nft.Chain{
+		straight, untracked,
 		{Name: "flows", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
-			nft.When(nft.Answers(), nft.Accept()), // as most are
+			nft.When(nft.AnswersOrUntracked(), nft.Accept()), // as most are
 			nft.When(published, nft.New(), nft.MarkFlowBySender(), nft.Accept()),
 			// Nothing else of the task's is for others of the ingress network,
 			// and it is no way to the task's other networks.
@@ -314,9 +386,41 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 	if err := rules.ZoneBySender(tableName, zones, t.Interface, ports); err != nil {
 		return err
 	}
+	a := model.AliasesOf(t.Addr)
 	return rules.Replace(nft.Table{Name: tableName, Device: t.Interface, Chains: []nft.Chain{
 		{Name: "back", Kind: nft.Filter, Hook: nft.Egress, Priority: egressPriority, Rules: []nft.Rule{
+			nft.When(nft.PacketFrom(model.AliasesV4()), nft.SendToAlias(nft.SourceV4-uint32(a.Shift()/8), a.NodeMask(), a.Base()), nft.Accept()), //nolint:gosec // at most 4
+			nft.When(nft.PacketFrom(model.AliasesV6()), nft.SendToAlias(nft.NodeV6, ^uint32(0), 0), nft.Accept()),
 			nft.When(nft.Marked(), nft.SendToMark()),
 		}},
 	}})
+}
+
+// aliasChains take in what comes to the task's aliases and is for a published
+// port, and send its answers, without tracking it as flows: the host does that.
+// The set has the task's own ports.
+func aliasChains(t Task) (in, out nft.Chain, targets nft.Set) {
+	targets = nft.Set{Name: "targets", Key: []nft.Type{nft.Proto, nft.PortNumber}}
+	for _, p := range t.Ports {
+		e := nft.Element{Key: nft.Key(p.Proto, p.To)}
+		if p.Proto == unix.IPPROTO_TCP && !slices.Contains(targets.Elements, e) {
+			targets.Elements = append(targets.Elements, e)
+		}
+	}
+	in = nft.Chain{Name: "in", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw}
+	out = nft.Chain{Name: "out", Kind: nft.Filter, Hook: nft.Output, Priority: nft.PriorityRaw}
+	from := nft.InFrom(t.Interface)
+	value, mask := model.AliasesOf(t.Addr).Own(t.Addr.Addr())
+	for i, aliases := range []netip.Prefix{model.AliasesV4(), model.AliasesV6()} {
+		in.Rules = append(in.Rules,
+			nft.When(from, nft.ToMasked(value[i], mask[i]), nft.In(targets, nft.PacketProto(), nft.PacketPort()), nft.NoTrack(), nft.Accept()))
+		out.Rules = append(out.Rules, nft.When(nft.From(aliases), nft.NoTrack(), nft.Accept()))
+	}
+	for _, icmp := range []byte{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} { // errors on an answer's way among them
+		in.Rules = append(in.Rules, nft.When(from, nft.Protocol(icmp), nft.Accept()))
+	}
+	for _, aliases := range []netip.Prefix{model.AliasesV4(), model.AliasesV6()} {
+		in.Rules = append(in.Rules, nft.When(from, nft.To(aliases), nft.Drop()))
+	}
+	return in, out, targets
 }

@@ -224,6 +224,7 @@ type Mesh struct {
 	Bind       []string      // addresses and interfaces of hosts; none: all
 	Idle       time.Duration // after which a flow is forgotten; 0: the kernel's
 	IPv6       bool          // the task has the address that derives from its IPv4 one
+	Anywhere   []uint16      // its own TCP ports that the task listens at on any address, as its Aliases are
 }
 
 // Attachment is a network a task or container gets, with the addresses the

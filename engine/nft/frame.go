@@ -36,6 +36,16 @@ func PacketFrom(p netip.Prefix) Rule {
 	return When(Carrying(kind), from(p, srcV4, srcV6))
 }
 
+// FromMasked matches frames with an IP packet whose source has the bits of value
+// that mask has.
+func FromMasked(value, mask netip.Addr) Rule {
+	kind, offset := uint16(unix.ETH_P_IP), uint32(srcV4)
+	if value.Is6() {
+		kind, offset = unix.ETH_P_IPV6, srcV6
+	}
+	return When(Carrying(kind), masked(offset, value.AsSlice(), mask.AsSlice()))
+}
+
 // Where ARP has its sender's addresses, for Ethernet and IPv4 (RFC 826), and
 // neighbor discovery its type and target (RFC 4861), after an IPv6 header.
 const (

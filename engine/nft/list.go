@@ -86,12 +86,27 @@ func elementsOf(s Set, list []nftables.SetElement) ([]Element, error) {
 			if el.Chain, err = chainIn(e.Val); err != nil {
 				return nil, err
 			}
+		case AddrPortV4, AddrPortV6:
+			el.Value, el.Port = addrPortIn(s.Value, e.Val)
 		default:
 			el.Value, _ = netip.AddrFromSlice(e.Val)
 		}
 		out = append(out, el)
 	}
 	return out, nil
+}
+
+// addrPortIn reads what Key has joined.
+func addrPortIn(kind Type, b []byte) (netip.Addr, uint16) {
+	size := 4
+	if kind == AddrPortV6 {
+		size = 16
+	}
+	if len(b) < size+2 {
+		return netip.Addr{}, 0
+	}
+	a, _ := netip.AddrFromSlice(b[:size])
+	return a, binary.BigEndian.Uint16(b[size:])
 }
 
 // chainIn gives the chain a verdict leads to, from its attributes.

@@ -93,6 +93,32 @@ func SendToMark() Rule {
 	)
 }
 
+// SendToAlias makes the last four bytes of the MAC address a frame goes to those
+// at an offset in its IP header, of which mask counts, and base, which has none
+// of mask's bits, besides. It is for Egress.
+func SendToAlias(offset, mask, base uint32) Rule {
+	return of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: lastMAC},
+		&expr.Bitwise{
+			SourceRegister: regAddr, DestRegister: regAddr, Len: lastMAC,
+			Mask: binary.BigEndian.AppendUint32(nil, mask), Xor: binary.BigEndian.AppendUint32(nil, base),
+		},
+		&expr.Payload{
+			OperationType: expr.PayloadWrite, SourceRegister: regAddr,
+			Base: expr.PayloadBaseLLHeader, Offset: toMAC, Len: lastMAC,
+		},
+	)
+}
+
+// Ends of the addresses in the IP headers that SendToAlias is for (RFC 791 and
+// RFC 8200).
+const (
+	SourceV4 = srcV4
+	TargetV4 = dstV4
+	NodeV6   = srcV6 + 8  // of an alias that is the source
+	TaskV6   = dstV6 + 12 // of one that is the destination
+)
+
 // Source gives a flow another source address.
 func Source(a netip.Addr) Rule {
 	return of(

@@ -49,6 +49,15 @@ func To(p netip.Prefix) Rule { return within(p, dstV4, dstV6) }
 // ToAddr matches one destination.
 func ToAddr(a netip.Addr) Rule { return To(netip.PrefixFrom(a, a.BitLen())) }
 
+// ToMasked matches destinations that have the bits of value that mask has.
+func ToMasked(value, mask netip.Addr) Rule {
+	offset := uint32(dstV4)
+	if value.Is6() {
+		offset = dstV6
+	}
+	return When(Family(value), masked(offset, value.AsSlice(), mask.AsSlice()))
+}
+
 // within matches the address at one of two offsets, by family.
 func within(p netip.Prefix, v4, v6 uint32) Rule {
 	return When(Family(p.Addr()), from(p, v4, v6))
@@ -66,6 +75,11 @@ func from(p netip.Prefix, v4, v6 uint32) Rule {
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
+	return masked(offset, addr, mask)
+}
+
+// masked matches an address at an offset, of which mask has the bits that count.
+func masked(offset uint32, addr, mask []byte) Rule {
 	size := uint32(len(addr)) //nolint:gosec // 4 or 16
 	return of(
 		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
@@ -122,6 +136,7 @@ const (
 	ctEstablished = 1 << 1
 	ctRelated     = 1 << 2
 	ctNew         = 1 << 3
+	ctUntracked   = 1 << 6
 	ctStatusDNAT  = 1 << 5
 )
 
@@ -129,14 +144,31 @@ const (
 // belongs to them.
 func Answers() Rule { return bits(expr.CtKeySTATE, ctEstablished|ctRelated) }
 
+// AnswersOrUntracked matches Answers and what NoTrack has exempted.
+func AnswersOrUntracked() Rule { return bits(expr.CtKeySTATE, ctEstablished|ctRelated|ctUntracked) }
+
+// NoTrack exempts the packet from connection tracking. It is for chains that
+// come before that, of PriorityRaw.
+func NoTrack() Rule { return of(&expr.Notrack{}) }
+
+// NotAnswers matches everything that Answers does not.
+func NotAnswers() Rule { return test(expr.CtKeySTATE, ctEstablished|ctRelated, expr.CmpOpEq) }
+
 // Redirected matches packets of flows whose destination was changed (DNAT).
 func Redirected() Rule { return bits(expr.CtKeySTATUS, ctStatusDNAT) }
 
-func bits(key expr.CtKey, mask uint32) Rule {
+// NotRedirected matches the others.
+func NotRedirected() Rule { return test(expr.CtKeySTATUS, ctStatusDNAT, expr.CmpOpEq) }
+
+// bits matches if any of mask's bits is set.
+func bits(key expr.CtKey, mask uint32) Rule { return test(key, mask, expr.CmpOpNeq) }
+
+// test compares the bits that mask has with none.
+func test(key expr.CtKey, mask uint32, none expr.CmpOp) Rule {
 	return of(
 		&expr.Ct{Key: key, Register: regAddr},
 		&expr.Bitwise{SourceRegister: regAddr, DestRegister: regAddr, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: make([]byte, 4)},
+		&expr.Cmp{Op: none, Register: regAddr, Data: make([]byte, 4)},
 	)
 }
 

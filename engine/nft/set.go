@@ -15,7 +15,7 @@ import (
 // Type is what one part of a set's key, or a map's value, is.
 type Type int
 
-// The types. Chain is for values only: packets go on there and do not come
+// The types. ChainName is for values only: packets go on there and do not come
 // back.
 const (
 	Proto Type = iota + 1 // IP protocol number
@@ -24,6 +24,8 @@ const (
 	AddrV4
 	AddrV6
 	ChainName
+	AddrPortV4 // for values
+	AddrPortV6 // likewise
 )
 
 // Set is a named set of keys or, with a Value, a map from them.
@@ -38,6 +40,7 @@ type Set struct {
 type Element struct {
 	Key   string // made by Key
 	Value netip.Addr
+	Port  uint16 // of AddrPortV4 and AddrPortV6
 	Chain string
 }
 
@@ -94,6 +97,10 @@ func (t Type) kernel() nftables.SetDatatype {
 		return nftables.TypeIP6Addr
 	case ChainName:
 		return nftables.TypeVerdict
+	case AddrPortV4:
+		return nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
+	case AddrPortV6:
+		return nftables.MustConcatSetType(nftables.TypeIP6Addr, nftables.TypeInetService)
 	case Index:
 	}
 	// Of the types nft(8) can show it is the one of that size.
@@ -116,6 +123,8 @@ func (w *writer) elements(do func(*nftables.Set, []nftables.SetElement) error, s
 			switch {
 			case s.Value == ChainName:
 				out[i].VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.Chain}
+			case s.Value == AddrPortV4 || s.Value == AddrPortV6:
+				out[i].Val = []byte(Key(e.Value, e.Port))
 			case s.Value != 0:
 				out[i].Val = e.Value.AsSlice()
 			}
@@ -156,8 +165,9 @@ func (c *Conn) Change(table string, chains []Chain, changes []Change) error {
 // firstPart is the register of a key's first part, the others follow: each
 // has 32 bits (NFT_REG32_00). regResult does not overlap with up to four.
 const (
-	firstPart = unix.NFT_REG32_00
-	regResult = unix.NFT_REG_2
+	firstPart  = unix.NFT_REG32_00
+	regResult  = unix.NFT_REG_2
+	resultWord = unix.NFT_REG32_04 // the same, in registers of 32 bits
 )
 
 // Part gives one part of a key from the packet, in a register.
@@ -239,15 +249,19 @@ func GoBy(s Set, parts ...Part) Rule {
 	return of(append(load(parts), &expr.Lookup{SourceRegister: firstPart, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: s.Name})...)
 }
 
-// SendBy sends flows to the address a map has for the packet; the port stays
-// as it is.
+// SendBy sends flows to the address a map has for the packet, and the port if it
+// has one; else that stays as it is.
 func SendBy(s Set, parts ...Part) Rule {
-	proto := uint32(unix.NFPROTO_IPV4)
-	if s.Value == AddrV6 {
-		proto = unix.NFPROTO_IPV6
+	nat := &expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: regResult}
+	switch s.Value {
+	case AddrV6:
+		nat.Family = unix.NFPROTO_IPV6
+	case AddrPortV4:
+		nat.RegProtoMin, nat.Specified = resultWord+1, true
+	case AddrPortV6:
+		nat.Family, nat.RegProtoMin, nat.Specified = unix.NFPROTO_IPV6, resultWord+4, true
+	default: // AddrV4
 	}
 	return of(append(load(parts),
-		&expr.Lookup{SourceRegister: firstPart, DestRegister: regResult, IsDestRegSet: true, SetName: s.Name},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: proto, RegAddrMin: regResult},
-	)...)
+		&expr.Lookup{SourceRegister: firstPart, DestRegister: regResult, IsDestRegSet: true, SetName: s.Name}, nat)...)
 }

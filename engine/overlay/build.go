@@ -206,6 +206,7 @@ func (b *build) ensurePeers(s *segment) error {
 	}
 	if s.table == nil {
 		s.table = peer.NewTable(s.Segment)
+		s.table.Legs = b.spec.Ingress
 		s.table.Set(adopted(s.Segment, have))
 	}
 	return peer.Apply(b.ns, s.vxlan, peer.Diff(have, s.table.Want()))

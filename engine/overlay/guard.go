@@ -10,7 +10,8 @@ import (
 	"weft/engine/nft"
 )
 
-// guard lets an endpoint send nothing under other addresses than its own. It is
+// guard lets an endpoint send nothing under other addresses than its own, its
+// aliases (model.Aliases) among them. It is
 // for tasks on the ingress network, where nothing else is of use and clients'
 // flows are at stake: what a task answers to is told by the sender of frames,
 // and nodes find tasks by asking for their address. The table is in the
@@ -23,10 +24,12 @@ func (n *network) guard(ep model.Endpoint) error {
 	if err != nil {
 		return err
 	}
+	alias, mask := model.AliasesOf(ep.Addr).Own(ep.Addr.Addr())
 	own := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 	chain := nft.Chain{Name: "own", Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
 		nft.When(nft.NotSentBy(ep.MAC), nft.Drop()),
 		nft.When(nft.PacketFrom(own(ep.Addr.Addr())), nft.Accept()),
+		nft.When(nft.FromMasked(alias[0], mask[0]), nft.Accept()),
 		nft.When(nft.ARPFrom(ep.MAC, ep.Addr.Addr()), nft.Accept()),
 	}}
 	if ep.AddrV6.IsValid() {
@@ -34,6 +37,7 @@ func (n *network) guard(ep model.Endpoint) error {
 		for _, from := range []netip.Prefix{own(ep.AddrV6.Addr()), netip.MustParsePrefix("fe80::/10"), own(netip.IPv6Unspecified())} {
 			chain.Rules = append(chain.Rules, nft.When(nft.PacketFrom(from), nft.Accept()))
 		}
+		chain.Rules = append(chain.Rules, nft.When(nft.FromMasked(alias[1], mask[1]), nft.Accept()))
 	}
 	chain.Rules = append(chain.Rules, nft.Drop())
 	device := vethName(ep.ID)

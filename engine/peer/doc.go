@@ -10,5 +10,6 @@
 // the bridge port (so that the bridge sends frames for it out of that port
 // alone, and not to every local endpoint), and a permanent neighbor entry for
 // its IPv4 address and, where the segment has IPv6, for the address derived
-// from it. The entries live with the device: nobody deletes them when it goes.
+// from it. Where nodes have legs (Table.Legs), those of their MAC addresses go
+// along. The entries live with the device: nobody deletes them when it goes.
 package peer

@@ -22,6 +22,10 @@ func newState() State {
 // Table is the set of remote endpoints of one segment. It is not safe for
 // concurrent use.
 type Table struct {
+	// Legs says that beside every endpoint there may be a leg of its node's host
+	// (model.MAC.Leg). It is to be set before the first endpoint is.
+	Legs bool
+
 	segment model.Segment
 	byID    map[string]model.Peer
 	claims  map[netip.Addr][]string    // endpoint IDs by address, sorted: the first one has it
@@ -197,25 +201,38 @@ func (t *Table) setOneNeigh(c *Changes, a netip.Addr, mac model.MAC, present boo
 // updateMAC records the forwarding entries of a MAC. Should endpoints on
 // different nodes share one, the one with the smallest address has it.
 func (t *Table) updateMAC(c *Changes, m model.MAC) {
-	had, hadOne := t.want.FDB[m]
-	if len(t.users[m]) == 0 {
+	var vtep netip.Addr
+	if len(t.users[m]) > 0 {
+		p, _ := t.holder(t.users[m][0])
+		vtep = p.VTEP
+	} else {
 		delete(t.users, m)
-		if hadOne {
-			delete(t.want.FDB, m)
-			delete(t.want.Ports, m)
-			c.DelFDB = append(c.DelFDB, m)
-			c.DelPorts = append(c.DelPorts, m)
+	}
+	t.forward(c, m, vtep)
+	if t.Legs {
+		t.forward(c, m.Leg(), vtep)
+	}
+}
+
+// forward records the entries that send frames for a MAC to a VTEP, or, for the
+// zero one, that there are none.
+func (t *Table) forward(c *Changes, m model.MAC, vtep netip.Addr) {
+	had, hadOne := t.want.FDB[m]
+	switch {
+	case vtep.IsValid():
+		if !hadOne || had != vtep {
+			t.want.FDB[m] = vtep
+			c.SetFDB = append(c.SetFDB, FDB{m, vtep})
 		}
-		return
-	}
-	p, _ := t.holder(t.users[m][0])
-	if !hadOne || had != p.VTEP {
-		t.want.FDB[m] = p.VTEP
-		c.SetFDB = append(c.SetFDB, FDB{m, p.VTEP})
-	}
-	if !t.want.Ports[m] {
-		t.want.Ports[m] = true
-		c.SetPorts = append(c.SetPorts, m)
+		if !t.want.Ports[m] {
+			t.want.Ports[m] = true
+			c.SetPorts = append(c.SetPorts, m)
+		}
+	case hadOne:
+		delete(t.want.FDB, m)
+		delete(t.want.Ports, m)
+		c.DelFDB = append(c.DelFDB, m)
+		c.DelPorts = append(c.DelPorts, m)
 	}
 }
 

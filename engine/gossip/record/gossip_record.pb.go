@@ -202,6 +202,7 @@ type Mesh struct {
 	Bind          []string               `protobuf:"bytes,4,rep,name=bind,proto3" json:"bind,omitempty"`                                   // addresses and interfaces of hosts; empty: all
 	IdleSeconds   uint32                 `protobuf:"varint,5,opt,name=idle_seconds,json=idleSeconds,proto3" json:"idle_seconds,omitempty"` // 0: the default
 	Ipv6          bool                   `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`                                  // the task has the IPv6 address that derives from its own
+	Anywhere      []uint32               `protobuf:"varint,7,rep,packed,name=anywhere,proto3" json:"anywhere,omitempty"`                   // its own TCP ports that the task listens at on any address
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +277,13 @@ func (x *Mesh) GetIpv6() bool {
 		return x.Ipv6
 	}
 	return false
+}
+
+func (x *Mesh) GetAnywhere() []uint32 {
+	if x != nil {
+		return x.Anywhere
+	}
+	return nil
 }
 
 // PortConfig is a published port of a service.
@@ -426,7 +434,7 @@ const file_engine_gossip_record_gossip_record_proto_rawDesc = "" +
 	"\aaliases\x18\a \x03(\tR\aaliases\x12!\n" +
 	"\ftask_aliases\x18\b \x03(\tR\vtaskAliases\x12)\n" +
 	"\x10service_disabled\x18\t \x01(\bR\x0fserviceDisabled\x12-\n" +
-	"\x04mesh\x18\xe8\a \x01(\v2\x18.weft.gossip.record.MeshR\x04mesh\"\xa5\x01\n" +
+	"\x04mesh\x18\xe8\a \x01(\v2\x18.weft.gossip.record.MeshR\x04mesh\"\xc1\x01\n" +
 	"\x04Mesh\x12\x1c\n" +
 	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\bR\x05local\x12\x1e\n" +
@@ -435,7 +443,8 @@ const file_engine_gossip_record_gossip_record_proto_rawDesc = "" +
 	"masquerade\x12\x12\n" +
 	"\x04bind\x18\x04 \x03(\tR\x04bind\x12!\n" +
 	"\fidle_seconds\x18\x05 \x01(\rR\vidleSeconds\x12\x12\n" +
-	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\"\xd5\x01\n" +
+	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x12\x1a\n" +
+	"\banywhere\x18\a \x03(\rR\banywhere\"\xd5\x01\n" +
 	"\n" +
 	"PortConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12C\n" +
