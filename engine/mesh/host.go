@@ -68,6 +68,7 @@ type Host struct {
 	refused map[Port]refusal
 
 	indirect error            // why no flow goes straight to its task
+	leg      int              // else: index of the link they go by
 	services map[Port]Service // whose flows do, as they should be
 	chains   map[string]bool  // of the table, for them
 	// generation of the host's tables when all was found as it should be (see
@@ -127,9 +128,9 @@ func (h *Host) Connect(sandbox *kernel.Namespace) error {
 	if err := kernel.SetSysctls(h.Namespace, h.sysctls()...); err != nil {
 		return err
 	}
-	before := h.indirect
+	before, leg := h.indirect, h.leg
 	h.indirect = h.connectLeg(sandbox)
-	if (h.indirect == nil) != (before == nil) {
+	if (h.indirect == nil) != (before == nil) || h.leg != leg {
 		h.written = false // the table is another one then
 	}
 	if h.indirect != nil {
@@ -466,12 +467,19 @@ func (h *Host) ways() []nft.Chain {
 }
 
 // guards gives the chains that keep to themselves the links between the host
-// and the ingress sandbox, and the host and the ingress network.
+// and the ingress sandbox, and the host and the ingress network: what comes by
+// the latter are answers, and what this table has not sent there does not leave
+// by it. A flow's packets pass them before they are redirected.
 func (h *Host) guards() []nft.Chain {
 	outside, _ := h.uplink()
-	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw}
+	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle}
+	chains := []nft.Chain{}
 	if h.indirect == nil {
-		guard.Rules = append(guard.Rules, nft.When(nft.InFrom(legName), nft.Accept())) // see below
+		from := nft.InFromIndex(h.leg)
+		guard.Rules = append(guard.Rules, nft.When(from, nft.Answers(), nft.Accept()), nft.When(from, nft.Drop()))
+		chains = append(chains, nft.Chain{Name: "leaving", Kind: nft.Filter, Hook: nft.Postrouting, Priority: nft.PriorityFilter, Rules: []nft.Rule{
+			nft.When(nft.OutByIndex(h.leg), nft.NotRedirected(), nft.Drop()),
+		}})
 	}
 	guard.Rules = append(guard.Rules,
 		// The sandbox answers to clients at the loopback address by another one.
@@ -482,20 +490,7 @@ func (h *Host) guards() []nft.Chain {
 	for _, p := range outside { // the link's addresses are nobody else's
 		guard.Rules = append(guard.Rules, nft.When(nft.To(p), nft.Drop()), nft.When(nft.From(p), nft.Drop()))
 	}
-	if h.indirect != nil {
-		return []nft.Chain{guard}
-	}
-	return []nft.Chain{
-		guard,
-		// Tasks answer by it, and nothing but what this table has sent there
-		// goes to tasks: it is no way past it for anybody.
-		{Name: "answers", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
-			nft.When(nft.InFrom(legName), nft.NotAnswers(), nft.Drop()),
-		}},
-		{Name: "leaving", Kind: nft.Filter, Hook: nft.Postrouting, Priority: nft.PriorityFilter, Rules: []nft.Rule{
-			nft.When(nft.OutBy(legName), nft.NotRedirected(), nft.Drop()),
-		}},
-	}
+	return append(chains, guard)
 }
 
 // source gives flows the source they leave with. The host's loopback address

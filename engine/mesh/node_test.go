@@ -51,20 +51,30 @@ func newHost(t *testing.T) *host {
 		netnstest.Exec(t, ns, "ip", "addr", "add", addr+"/24", "dev", "eth0")
 		netnstest.Exec(t, ns, "ip", "link", "set", "eth0", "up")
 	}
+	b.open(t, nil)
+	t.Cleanup(func() { must(t, b.host.Close()) })
+	var err error
+	b.node, err = mesh.OpenNode(b.nodes[0], firstNode())
+	must(t, err)
+	t.Cleanup(func() { must(t, b.node.Close()) })
+	return b
+}
+
+// firstNode is the first node's place on the ingress network.
+func firstNode() mesh.Place {
+	return mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.101/24"), AddrV6: netip.MustParsePrefix("fd00:a::101/96")}
+}
+
+// open makes the host's part, with the network's namespace or without.
+func (b *host) open(t *testing.T, overlay *kernel.Namespace) {
+	t.Helper()
 	var err error
 	b.host, err = mesh.OpenHost(mesh.HostConfig{
-		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr),
+		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr), Network: firstNode(), Overlay: overlay,
 		Reserve: func(model.PublishedPort, netip.AddrPort) (io.Closer, error) { return io.NopCloser(nil), nil },
 	})
 	must(t, err)
-	t.Cleanup(func() { must(t, b.host.Close()) })
-	b.node, err = mesh.OpenNode(b.nodes[0], mesh.Place{
-		Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.101/24"), AddrV6: netip.MustParsePrefix("fd00:a::101/96"),
-	})
-	must(t, err)
-	t.Cleanup(func() { must(t, b.node.Close()) })
 	must(t, b.host.Connect(b.nodes[0]))
-	return b
 }
 
 func must(t *testing.T, err error) {
@@ -84,7 +94,7 @@ func (b *host) publish(t *testing.T, change func(*mesh.Service)) {
 		s := mesh.Service{Port: p, Backends: []mesh.Backend{{Addr: netip.MustParseAddr(taskAddr), AddrV6: netip.MustParseAddr(taskAddrV6)}}}
 		change(&s)
 		services = append(services, s)
-		listens = append(listens, mesh.Listen{Port: p})
+		listens = append(listens, mesh.Listen{Port: p, Service: s})
 	}
 	must(t, b.node.Set(services))
 	must(t, b.host.Set(listens))

@@ -149,6 +149,7 @@ func (h *Host) routeAliases() error {
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", legName, err)
 	}
+	h.leg = l.Attrs().Index
 	if err := nl.LinkSetARPOff(l); err != nil {
 		return fmt.Errorf("turn ARP off on %s: %w", legName, err)
 	}

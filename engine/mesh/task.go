@@ -73,7 +73,7 @@ func SetTask(sandbox *kernel.Namespace, rules *nft.Conn, t Task) error {
 		err = setSource(sandbox, t)
 	}
 	if err == nil {
-		err = setTaskTables(rules, t)
+		err = setTaskTables(sandbox, rules, t)
 	}
 	if err != nil {
 		return fmt.Errorf("published ports of %s: %w", sandbox.Path(), err)
@@ -333,12 +333,20 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-func setTaskTables(rules *nft.Conn, t Task) error {
+func setTaskTables(sandbox *kernel.Namespace, rules *nft.Conn, t Task) error {
+	h, err := sandbox.Netlink()
+	if err != nil {
+		return err
+	}
+	l, err := h.LinkByName(t.Interface)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", t.Interface, err)
+	}
 	ports := nft.Set{Name: "published", Key: []nft.Type{nft.Proto, nft.PortNumber}}
 	for _, p := range t.Ports {
 		ports.Elements = append(ports.Elements, nft.Element{Key: p.key()})
 	}
-	from := nft.InFrom(t.Interface)
+	from := nft.InFromIndex(l.Attrs().Index)
 	published := nft.When(from, nft.In(ports, nft.PacketProto(), nft.PacketPort()))
 	target := nft.Chain{Name: "target", Kind: nft.NAT, Hook: nft.Prerouting, Priority: nft.PriorityDstNAT}
 	for _, p := range t.Ports {
@@ -352,11 +360,12 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 	if e := t.Egress; e.Interface != "" {
 		source.Rules = []nft.Rule{nft.When(nft.OutBy(e.Interface), nft.From(netip.PrefixFrom(t.Addr.Addr(), t.Addr.Addr().BitLen())), nft.Source(e.Addr.Addr()))}
 	}
-	const zones = "zones"
-	straight, untracked, targets := aliasChains(t)
-	straight.Name = zones
-	err := rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports, targets}, Chains: []nft.Chain{
-		straight, untracked,
+	arriving, untracked, targets := aliasChains(t)
+	err = rules.Replace(nft.Table{Name: tableName, Sets: []nft.Set{ports, targets}, Chains: []nft.Chain{
+		arriving, untracked,
+		{Name: "raw", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw, Rules: []nft.Rule{
+			nft.When(from, nft.Jump(arriving.Name)),
+		}},
 		{Name: "flows", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle, Rules: []nft.Rule{
 			nft.When(nft.AnswersOrUntracked(), nft.Accept()), // as most are
 			nft.When(published, nft.New(), nft.MarkFlowBySender(), nft.Accept()),
@@ -373,7 +382,7 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 		target,
 		// After routing, which is for answers to heed and not for these.
 		{Name: "arrived", Kind: nft.Filter, Hook: nft.Input, Priority: nft.PriorityMangle, Rules: []nft.Rule{
-			nft.When(from, nft.FlowMarked(), nft.MarkAsFlow()),
+			nft.When(nft.FlowMarked(), from, nft.MarkAsFlow()),
 		}},
 		{Name: "answers", Kind: nft.Route, Hook: nft.Output, Priority: nft.PriorityMangle, Rules: []nft.Rule{
 			nft.When(nft.Replying(), nft.FlowMarked(), nft.MarkAsFlow()),
@@ -383,23 +392,20 @@ func setTaskTables(rules *nft.Conn, t Task) error {
 	if err != nil {
 		return err
 	}
-	if err := rules.ZoneBySender(tableName, zones, t.Interface, ports); err != nil {
+	if err := rules.ZoneBySender(tableName, arriving.Name, ports); err != nil {
 		return err
 	}
-	a := model.AliasesOf(t.Addr)
 	return rules.Replace(nft.Table{Name: tableName, Device: t.Interface, Chains: []nft.Chain{
 		{Name: "back", Kind: nft.Filter, Hook: nft.Egress, Priority: egressPriority, Rules: []nft.Rule{
-			nft.When(nft.PacketFrom(model.AliasesV4()), nft.SendToAlias(nft.SourceV4-uint32(a.Shift()/8), a.NodeMask(), a.Base()), nft.Accept()), //nolint:gosec // at most 4
-			nft.When(nft.PacketFrom(model.AliasesV6()), nft.SendToAlias(nft.NodeV6, ^uint32(0), 0), nft.Accept()),
 			nft.When(nft.Marked(), nft.SendToMark()),
 		}},
 	}})
 }
 
-// aliasChains take in what comes to the task's aliases and is for a published
-// port, and send its answers, without tracking it as flows: the host does that.
-// The set has the task's own ports.
-func aliasChains(t Task) (in, out nft.Chain, targets nft.Set) {
+// aliasChains take in what comes from the ingress network to the task's aliases
+// and is for a published port, and send its answers, without tracking it as
+// flows: the host does that. The set has the task's own ports.
+func aliasChains(t Task) (arriving, leaving nft.Chain, targets nft.Set) {
 	targets = nft.Set{Name: "targets", Key: []nft.Type{nft.Proto, nft.PortNumber}}
 	for _, p := range t.Ports {
 		e := nft.Element{Key: nft.Key(p.Proto, p.To)}
@@ -407,20 +413,19 @@ func aliasChains(t Task) (in, out nft.Chain, targets nft.Set) {
 			targets.Elements = append(targets.Elements, e)
 		}
 	}
-	in = nft.Chain{Name: "in", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityRaw}
-	out = nft.Chain{Name: "out", Kind: nft.Filter, Hook: nft.Output, Priority: nft.PriorityRaw}
-	from := nft.InFrom(t.Interface)
+	arriving = nft.Chain{Name: "arriving"}
+	leaving = nft.Chain{Name: "leaving", Kind: nft.Filter, Hook: nft.Output, Priority: nft.PriorityRaw}
 	value, mask := model.AliasesOf(t.Addr).Own(t.Addr.Addr())
 	for i, aliases := range []netip.Prefix{model.AliasesV4(), model.AliasesV6()} {
-		in.Rules = append(in.Rules,
-			nft.When(from, nft.ToMasked(value[i], mask[i]), nft.In(targets, nft.PacketProto(), nft.PacketPort()), nft.NoTrack(), nft.Accept()))
-		out.Rules = append(out.Rules, nft.When(nft.From(aliases), nft.NoTrack(), nft.Accept()))
+		arriving.Rules = append(arriving.Rules,
+			nft.When(nft.ToMasked(value[i], mask[i]), nft.In(targets, nft.PacketProto(), nft.PacketPort()), nft.NoTrack(), nft.Accept()))
+		leaving.Rules = append(leaving.Rules, nft.When(nft.From(aliases), nft.NoTrack(), nft.Accept()))
 	}
 	for _, icmp := range []byte{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} { // errors on an answer's way among them
-		in.Rules = append(in.Rules, nft.When(from, nft.Protocol(icmp), nft.Accept()))
+		arriving.Rules = append(arriving.Rules, nft.When(nft.Protocol(icmp), nft.Accept()))
 	}
 	for _, aliases := range []netip.Prefix{model.AliasesV4(), model.AliasesV6()} {
-		in.Rules = append(in.Rules, nft.When(from, nft.To(aliases), nft.Drop()))
+		arriving.Rules = append(arriving.Rules, nft.When(nft.To(aliases), nft.Drop()))
 	}
-	return in, out, targets
+	return arriving, leaving, targets
 }

@@ -22,9 +22,10 @@ import (
 // bed is a task with two nodes on an ingress network, and with a way out that
 // leads nowhere. A node plays its clients too: any address can be its own.
 type bed struct {
-	task  *kernel.Namespace
-	nodes [2]*kernel.Namespace
-	conn  *nft.Conn
+	network *kernel.Namespace
+	task    *kernel.Namespace
+	nodes   [2]*kernel.Namespace
+	conn    *nft.Conn
 }
 
 const (
@@ -38,6 +39,7 @@ func newBed(t *testing.T) *bed {
 	netnstest.Require(t)
 	b := &bed{}
 	network, _ := netnstest.Sandbox(t)
+	b.network = network
 	netnstest.Exec(t, network, "ip", "link", "add", "br0", "up", "type", "bridge", "mcast_snooping", "0")
 	plug := func(ns *kernel.Namespace, name, mac, addr, addrV6 string) {
 		netnstest.Exec(t, network, "ip", "link", "add", name, "type", "veth", "peer", "name", "x"+name)

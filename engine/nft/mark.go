@@ -95,7 +95,7 @@ func SendToMark() Rule {
 
 // SendToAlias makes the last four bytes of the MAC address a frame goes to those
 // at an offset in its IP header, of which mask counts, and base, which has none
-// of mask's bits, besides. It is for Egress.
+// of mask's bits, besides. It is for tables with a Device.
 func SendToAlias(offset, mask, base uint32) Rule {
 	return of(
 		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: lastMAC},

@@ -31,6 +31,20 @@ func OutBy(device string) Rule { return name(expr.MetaKeyOIFNAME, expr.CmpOpEq, 
 // OutNotBy matches packets that go out by any other device.
 func OutNotBy(device string) Rule { return name(expr.MetaKeyOIFNAME, expr.CmpOpNeq, device) }
 
+// InFromIndex is InFrom by the device's index, which costs less and does not
+// hold for another device of that name.
+func InFromIndex(device int) Rule { return index(expr.MetaKeyIIF, device) }
+
+// OutByIndex is OutBy likewise.
+func OutByIndex(device int) Rule { return index(expr.MetaKeyOIF, device) }
+
+func index(key expr.MetaKey, device int) Rule {
+	return of(
+		&expr.Meta{Key: key, Register: regAddr},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: binary.NativeEndian.AppendUint32(nil, uint32(device))}, //nolint:gosec // positive
+	)
+}
+
 func name(key expr.MetaKey, op expr.CmpOp, device string) Rule {
 	padded := make([]byte, unix.IFNAMSIZ)
 	copy(padded, device)
@@ -150,9 +164,6 @@ func AnswersOrUntracked() Rule { return bits(expr.CtKeySTATE, ctEstablished|ctRe
 // NoTrack exempts the packet from connection tracking. It is for chains that
 // come before that, of PriorityRaw.
 func NoTrack() Rule { return of(&expr.Notrack{}) }
-
-// NotAnswers matches everything that Answers does not.
-func NotAnswers() Rule { return test(expr.CtKeySTATE, ctEstablished|ctRelated, expr.CmpOpEq) }
 
 // Redirected matches packets of flows whose destination was changed (DNAT).
 func Redirected() Rule { return bits(expr.CtKeySTATUS, ctStatusDNAT) }

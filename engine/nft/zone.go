@@ -15,22 +15,18 @@ import (
 // which are alike but for that, are two flows then; answers have no zone, so
 // the kernel gives the second flow another source port if it has to.
 //
-// It appends one rule to a chain that is there. The library that writes the
-// others has no word for the direction of a zone (NFTA_CT_DIRECTION).
-func (c *Conn) ZoneBySender(table, chain, device string, ports Set) error {
+// It appends one rule to a chain that is there, of packets of one device. The
+// library that writes the others has no word for the direction of a zone
+// (NFTA_CT_DIRECTION).
+func (c *Conn) ZoneBySender(table, chain string, ports Set) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
 	if err != nil {
 		return fmt.Errorf("open nftables in %s: %w", c.ns.Path(), err)
 	}
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, device)
 	rule := attributes(
 		text(unix.NFTA_RULE_TABLE, table),
 		text(unix.NFTA_RULE_CHAIN, chain),
 		nested(unix.NFTA_RULE_EXPRESSIONS, slices.Concat(
-			step("meta", number32(unix.NFTA_META_KEY, unix.NFT_META_IIFNAME), number32(unix.NFTA_META_DREG, regAddr)),
-			step("cmp", number32(unix.NFTA_CMP_SREG, regAddr), number32(unix.NFTA_CMP_OP, unix.NFT_CMP_EQ),
-				nested(unix.NFTA_CMP_DATA, attributes(netlink.Attribute{Type: unix.NFTA_DATA_VALUE, Data: name}))),
 			step("meta", number32(unix.NFTA_META_KEY, unix.NFT_META_L4PROTO), number32(unix.NFTA_META_DREG, firstPart)),
 			step("payload", payload(firstPart+1, unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2)...),
 			step("lookup", text(unix.NFTA_LOOKUP_SET, ports.Name), number32(unix.NFTA_LOOKUP_SREG, firstPart)),
@@ -41,7 +37,7 @@ func (c *Conn) ZoneBySender(table, chain, device string, ports Set) error {
 	)
 	err = batch(conn, unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, rule)
 	if err = errors.Join(err, conn.Close()); err != nil {
-		return fmt.Errorf("zones of %s in nftables table %s in %s: %w", device, table, c.ns.Path(), err)
+		return fmt.Errorf("zones in chain %s of nftables table %s in %s: %w", chain, table, c.ns.Path(), err)
 	}
 	return nil
 }

@@ -10,8 +10,9 @@ import (
 	"weft/engine/nft"
 )
 
-// guard lets an endpoint send nothing under other addresses than its own, its
-// aliases (model.Aliases) among them. It is
+// guard lets an endpoint send nothing under other addresses than its own. What
+// goes from one of its aliases (model.Aliases) is an answer, and is given its
+// destination here: the leg of the host that is in the alias. It is
 // for tasks on the ingress network, where nothing else is of use and clients'
 // flows are at stake: what a task answers to is told by the sender of frames,
 // and nodes find tasks by asking for their address. The table is in the
@@ -24,20 +25,23 @@ func (n *network) guard(ep model.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	alias, mask := model.AliasesOf(ep.Addr).Own(ep.Addr.Addr())
+	aliases := model.AliasesOf(ep.Addr)
+	alias, mask := aliases.Own(ep.Addr.Addr())
 	own := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+	back := uint32(nft.SourceV4 - aliases.Shift()/8) //nolint:gosec // at least 8
 	chain := nft.Chain{Name: "own", Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
 		nft.When(nft.NotSentBy(ep.MAC), nft.Drop()),
+		nft.When(nft.FromMasked(alias[0], mask[0]), nft.SendToAlias(back, aliases.NodeMask(), aliases.Base()), nft.Accept()),
 		nft.When(nft.PacketFrom(own(ep.Addr.Addr())), nft.Accept()),
-		nft.When(nft.FromMasked(alias[0], mask[0]), nft.Accept()),
 		nft.When(nft.ARPFrom(ep.MAC, ep.Addr.Addr()), nft.Accept()),
 	}}
 	if ep.AddrV6.IsValid() {
-		chain.Rules = append(chain.Rules, nft.When(nft.AdvertisesOther(ep.AddrV6.Addr()), nft.Drop()))
+		chain.Rules = append(chain.Rules,
+			nft.When(nft.FromMasked(alias[1], mask[1]), nft.SendToAlias(nft.NodeV6, ^uint32(0), 0), nft.Accept()),
+			nft.When(nft.AdvertisesOther(ep.AddrV6.Addr()), nft.Drop()))
 		for _, from := range []netip.Prefix{own(ep.AddrV6.Addr()), netip.MustParsePrefix("fe80::/10"), own(netip.IPv6Unspecified())} {
 			chain.Rules = append(chain.Rules, nft.When(nft.PacketFrom(from), nft.Accept()))
 		}
-		chain.Rules = append(chain.Rules, nft.When(nft.FromMasked(alias[1], mask[1]), nft.Accept()))
 	}
 	chain.Rules = append(chain.Rules, nft.Drop())
 	device := vethName(ep.ID)

@@ -32,7 +32,9 @@ func Set(sandbox *nft.Conn, services []Service, known bool) error {
 		write = sandbox.Refill
 	}
 	balance := nft.Chain{Name: "balance", Kind: nft.NAT, Hook: nft.Output, Priority: nft.PriorityDstNAT}
-	refuse := nft.Chain{Name: "refuse", Kind: nft.Filter, Hook: nft.Output, Priority: nft.PriorityFilter}
+	refuse := nft.Chain{Name: "refuse", Kind: nft.Filter, Hook: nft.Output, Priority: nft.PriorityFilter, Rules: []nft.Rule{
+		nft.When(nft.AnswersOrUntracked(), nft.Accept()), // as most are: they cost nothing by the number of services
+	}}
 	for _, s := range services {
 		if len(s.Tasks) > 0 {
 			balance.Rules = append(balance.Rules, nft.When(nft.ToAddr(s.VIP), nft.Spread(turned(s.Tasks))))
