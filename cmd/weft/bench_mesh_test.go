@@ -60,6 +60,7 @@ func BenchmarkMesh(b *testing.B) {
 	for _, p := range own {
 		awaitPath(b, p)
 	}
+	awaitStraight(b, one, own[0], 8080)
 	for _, c := range []struct {
 		name, unit string
 		paths      []netnstest.Path
@@ -124,6 +125,19 @@ func awaitPath(tb testing.TB, p netnstest.Path) {
 			return err
 		})
 		return err == nil, fmt.Sprintf("%s: no way to %v: %v", p.Name, p.Dial, err)
+	})
+}
+
+// awaitStraight waits until a host knows that the server at the end of a path
+// listens on any address: one that is no program of the task's begins late.
+func awaitStraight(tb testing.TB, n node, p netnstest.Path, published uint16) {
+	tb.Helper()
+	fd, err := netnstest.Listen(p)
+	must(tb, err)
+	defer func() { must(tb, unix.Close(fd)) }()
+	await(tb, 10*time.Second, func() (bool, string) {
+		out := n.weft(tb, "mesh", "trace", fmt.Sprintf("%d/tcp", published))
+		return strings.Contains(out, "straight to a task"), out
 	})
 }
 

@@ -62,6 +62,7 @@ func TestMeshHostile(t *testing.T) {
 	t.Run("forged", b.forged)
 	t.Run("marks", b.marks)
 	t.Run("uplink", b.uplink)
+	t.Run("aliases", b.aliases)
 	t.Run("sctp", b.sctp)
 }
 
@@ -380,6 +381,51 @@ func (b *hostileBed) uplink(t *testing.T) {
 			send(t, b.outside, bridge, link, model.MAC{2, 0, 0, 0, 0, 9}, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
 		}, b.ingressSandbox(t, 1)) {
 			t.Errorf("what comes from %s gets into the sandbox", from)
+		}
+	}
+	b.served(t)
+}
+
+// aliases goes at the straight way of TCP between hosts and tasks.
+func (b *hostileBed) aliases(t *testing.T) {
+	alias := func(i int, task netip.Addr) netip.Addr {
+		node := netip.MustParseAddr(b.ingressAddr(t, i))
+		return model.AliasesOf(netip.PrefixFrom(node, 24)).V4(node, task)
+	}
+	// A task answers from its own aliases, and from nobody else's.
+	for i, from := range b.evil {
+		for j := range b.hosts {
+			answers := func(task netip.Addr) bool {
+				a := alias(j, task)
+				return sees(t, a, func() {
+					send(t, from.ns, from.iface, model.MAC{2, 0x43}, model.MACFromAddr(from.addr), unix.ETH_P_IP, datagram(netip.AddrPortFrom(a, 80), netip.AddrPortFrom(b.nodes[j].Addr.Addr(), 4444)))
+				}, b.hosts[j])
+			}
+			if !answers(from.addr) {
+				t.Errorf("host%d to host%d: what is honest does not arrive", i+1, j+1)
+			}
+			if answers(b.web[1].addr) {
+				t.Errorf("host%d to host%d: another task's answer gets through", i+1, j+1)
+			}
+		}
+	}
+	// Nobody but the mesh sends there, by a host, by the ingress network, or at all.
+	netnstest.Exec(t, b.outside, "ip", "route", "add", "240.0.0.0/4", "via", b.nodes[1].addr())
+	netnstest.Exec(t, b.evil[2].ns, "ip", "route", "add", "240.0.0.0/4", "via", b.web[1].addr.String())
+	var all []string
+	for i := range b.hosts {
+		for _, task := range []*taskPlace{b.web[1], b.evil[1]} {
+			for _, port := range []uint16{80, 7, 8080} {
+				all = append(all, netip.AddrPortFrom(alias(i, task.addr), port).String())
+			}
+		}
+	}
+	for name, ns := range map[string]*kernel.Namespace{
+		"host": b.hosts[0], "container": b.sandbox(b.nodes[0], "box"), "neighbor": b.outside,
+		"task": b.evil[0].ns, "task by the network": b.evil[2].ns,
+	} {
+		if got := reached(ns, all...); len(got) > 0 {
+			t.Errorf("%s: tasks answer at %v", name, got)
 		}
 	}
 	b.served(t)

@@ -81,23 +81,32 @@ func TestIdleMeshFlows(t *testing.T) {
 	one.weft(t, "network", "create", "-d", "overlay", "--attachable", "ov")
 	one.weft(t, "service", "create", "-q", "--detach", "--name", "web", "--network", "ov", "--constraint", "node.hostname==host2",
 		"--publish", "8080:80", "--publish", "8080:80/udp", "weft/probe")
+	one.weft(t, "service", "create", "-q", "--detach", "--name", "hidden", "--constraint", "node.hostname==host2",
+		"--label", "weft.mesh.source=masquerade", "--publish", "8081:80", "weft/probe")
 	one.weft(t, "run", "-d", "--name", "box", "--network", "ov", "weft/probe")
 	b.answers(t, "tcp", b.at(0, 8080))
 	b.answers(t, "udp", b.at(0, 8080))
-	box := b.sandbox(one, "box")
-	outside, inside := b.hold(t, b.outside, b.at(0, 8080)), b.hold(t, box, b.byVirtualIP(t, box))
+	b.answers(t, "tcp", b.at(0, 8081))
+	box, sandbox := b.sandbox(one, "box"), b.ingressSandbox(t, 0)
+	straight, hidden, inside := b.hold(t, b.outside, b.at(0, 8080)), b.hold(t, b.outside, b.at(0, 8081)), b.hold(t, box, b.byVirtualIP(t, box))
 	for _, c := range []struct {
 		name string
 		ns   *kernel.Namespace
 		held held
+		want int
 	}{
-		{"host", b.hosts[0], outside}, {"ingress sandbox", b.ingressSandbox(t, 0), outside}, {"task", b.taskNamespace(t, "web"), outside}, {"client", box, inside},
+		{"host", b.hosts[0], straight, 1},
+		{"task", b.taskNamespace(t, "web"), straight, 0},
+		{"host, by the sandbox", b.hosts[0], hidden, 1},
+		{"ingress sandbox", sandbox, hidden, 1},
+		{"task, by the sandbox", b.taskNamespace(t, "hidden"), hidden, 1},
+		{"client", box, inside, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			from := netip.MustParseAddrPort(c.held.LocalAddr().String()).Port()
 			least, n := keeps(t, c.ns, func(f netlink.IPTuple) bool { return f.Protocol == unix.IPPROTO_TCP && f.SrcPort == from })
-			if n != 1 || least < leastIdle {
-				t.Errorf("%d connections, kept for %v at least", n, least)
+			if n != c.want || (n > 0 && least < leastIdle) {
+				t.Errorf("%d connections, should be %d, kept for %v at least", n, c.want, least)
 			}
 			least, n = keeps(t, c.ns, func(f netlink.IPTuple) bool { return f.Protocol == unix.IPPROTO_UDP && f.DstPort == 8080 })
 			t.Logf("%d flows of datagrams, kept for %v at least", n, least)

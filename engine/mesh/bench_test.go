@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,25 +15,23 @@ import (
 	"weft/engine/netnstest"
 )
 
-// benchNode is a node without services in a sandbox of its own.
-func benchNode(b *testing.B) *mesh.Node {
-	b.Helper()
-	n, _ := benchNodeIn(b)
-	return n
+// setAll makes exactly these services reachable, in the host and in its sandbox.
+func (b *host) setAll(tb testing.TB, services []mesh.Service) {
+	tb.Helper()
+	listens := make([]mesh.Listen, len(services))
+	for i, s := range services {
+		listens[i] = mesh.Listen{Port: s.Port, Service: s}
+	}
+	if err := errors.Join(b.node.Set(services), b.host.Set(listens)); err != nil {
+		tb.Fatal(err)
+	}
 }
 
-// benchNodeIn gives the sandbox, too.
-func benchNodeIn(b *testing.B) (*mesh.Node, *kernel.Namespace) {
-	b.Helper()
-	netnstest.Require(b)
-	ns, _ := netnstest.Sandbox(b)
-	netnstest.Exec(b, ns, "ip", "link", "add", "eth0", "up", "type", "bridge")
-	n, err := mesh.OpenNode(ns, mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.2/16")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = n.Close() })
-	return n, ns
+// benchPlace is in a network that has room for the tasks of benchServices.
+func benchPlace() mesh.Place {
+	at := firstNode()
+	at.Addr = netip.PrefixFrom(at.Addr.Addr(), 16)
+	return at
 }
 
 // benchServices gives so many services of ten tasks.
@@ -42,7 +41,7 @@ func benchServices(n int) []mesh.Service {
 	for i := range out {
 		out[i].Port = mesh.Port{Proto: unix.IPPROTO_TCP, Published: uint16(10000 + i)}
 		for range 10 {
-			out[i].Backends = append(out[i].Backends, mesh.Backend{Addr: addr})
+			out[i].Backends = append(out[i].Backends, mesh.Backend{Addr: addr, Target: 80})
 			addr = addr.Next()
 		}
 	}
@@ -53,15 +52,13 @@ func benchServices(n int) []mesh.Service {
 // compares with the least.
 func BenchmarkOneBackend(b *testing.B) {
 	counts := []int{10, 1000, 5000}
-	nodes := make([]*mesh.Node, len(counts))
+	hosts := make([]*host, len(counts))
 	services := make([][]mesh.Service, len(counts))
 	for i, n := range counts {
-		nodes[i], services[i] = benchNode(b), benchServices(n)
-		if err := nodes[i].Set(services[i]); err != nil {
-			b.Fatal(err)
-		}
+		hosts[i], services[i] = newStraightHost(b, benchPlace()), benchServices(n)
+		hosts[i].setAll(b, services[i])
 	}
-	addr := netip.MustParseAddr("10.1.0.1")
+	addr := netip.MustParseAddr("10.0.200.1")
 	const changes = 100
 	replace := func(i int) float64 {
 		begin := time.Now()
@@ -70,7 +67,7 @@ func BenchmarkOneBackend(b *testing.B) {
 			s := services[i][7]
 			s.Backends = slices.Clone(s.Backends)
 			s.Backends[3].Addr = addr
-			if err := nodes[i].Change([]mesh.Service{s}); err != nil {
+			if err := errors.Join(hosts[i].node.Change([]mesh.Service{s}), hosts[i].host.Change([]mesh.Listen{{Port: s.Port, Service: s}}, nil)); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -96,11 +93,9 @@ func BenchmarkFromNothing(b *testing.B) {
 	services := benchServices(5000)
 	for b.Loop() {
 		b.StopTimer()
-		n := benchNode(b)
+		h := newStraightHost(b, benchPlace())
 		b.StartTimer()
-		if err := n.Set(services); err != nil {
-			b.Fatal(err)
-		}
+		h.setAll(b, services)
 	}
 }
 
@@ -108,20 +103,22 @@ func BenchmarkFromNothing(b *testing.B) {
 // was written: when somebody has written to the sandbox's tables, and when
 // nobody has.
 func BenchmarkDrift(b *testing.B) {
-	n, ns := benchNodeIn(b)
-	if err := n.Set(benchServices(5000)); err != nil {
-		b.Fatal(err)
-	}
+	h := newStraightHost(b, benchPlace())
+	h.setAll(b, benchServices(5000))
 	look := func(b *testing.B) {
-		if d, err := n.Drift(); err != nil || len(d) != 0 {
-			b.Fatal(d, err)
+		node, err := h.node.Drift()
+		host, wrong := h.host.Drift()
+		if err := errors.Join(err, wrong); err != nil || len(node)+len(host) != 0 {
+			b.Fatal(node, host, err)
 		}
 	}
 	b.Run("touched", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
-			netnstest.Exec(b, ns, "nft", "add", "table", "inet", "other")
-			netnstest.Exec(b, ns, "nft", "delete", "table", "inet", "other")
+			for _, ns := range []*kernel.Namespace{h.ns, h.nodes[0]} {
+				netnstest.Exec(b, ns, "nft", "add", "table", "inet", "other")
+				netnstest.Exec(b, ns, "nft", "delete", "table", "inet", "other")
+			}
 			b.StartTimer()
 			look(b)
 		}

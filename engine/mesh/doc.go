@@ -2,7 +2,13 @@
 // host of the swarm, whichever hosts its tasks are on, and the task sees the
 // client's own address.
 //
-// A flow passes three namespaces, each with a table of this package's:
+// There are two ways. The straight one is for TCP and for tasks that are to see
+// the client and can answer at an alias (model.Aliases): the host's table
+// (Host) gives the flow a task, by an alias of that, and sends it by a leg of
+// the host's own in the ingress network. The alias has the node in it, so the
+// answer finds back.
+//
+// All other flows pass three namespaces, each with a table of this package's:
 //
 //   - The host's (Host): a flow to a published port at one of the host's
 //     addresses is sent over a link of its own to the node's ingress sandbox.
@@ -20,8 +26,8 @@
 //
 // Two clients that are alike in address and port may come by two nodes: one
 // host behind both, or containers whose addresses are the same on every host.
-// Their flows are kept apart by conntrack zones, made of the sender's MAC
-// address as well.
+// Their flows are kept apart by their aliases, and those by the sandbox by
+// conntrack zones, made of the sender's MAC address as well.
 package mesh
 
 import (

@@ -37,7 +37,7 @@ type host struct {
 	node       *mesh.Node
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	b := &host{bed: newBed(t)}
 	b.set(t)
@@ -51,7 +51,7 @@ func newHost(t *testing.T) *host {
 		netnstest.Exec(t, ns, "ip", "addr", "add", addr+"/24", "dev", "eth0")
 		netnstest.Exec(t, ns, "ip", "link", "set", "eth0", "up")
 	}
-	b.open(t, nil)
+	b.open(t, firstNode(), nil)
 	t.Cleanup(func() { must(t, b.host.Close()) })
 	var err error
 	b.node, err = mesh.OpenNode(b.nodes[0], firstNode())
@@ -65,19 +65,20 @@ func firstNode() mesh.Place {
 	return mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.101/24"), AddrV6: netip.MustParsePrefix("fd00:a::101/96")}
 }
 
-// open makes the host's part, with the network's namespace or without.
-func (b *host) open(t *testing.T, overlay *kernel.Namespace) {
+// open makes the host's part, with the node's place in the network, and the
+// network's namespace or none.
+func (b *host) open(t testing.TB, at mesh.Place, overlay *kernel.Namespace) {
 	t.Helper()
 	var err error
 	b.host, err = mesh.OpenHost(mesh.HostConfig{
-		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr), Network: firstNode(), Overlay: overlay,
+		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr), Network: at, Overlay: overlay,
 		Reserve: func(model.PublishedPort, netip.AddrPort) (io.Closer, error) { return io.NopCloser(nil), nil },
 	})
 	must(t, err)
 	must(t, b.host.Connect(b.nodes[0]))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

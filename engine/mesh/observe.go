@@ -81,7 +81,7 @@ func observe(rules *nft.Conn, l layout, task func(family nft.Type, place netip.A
 // ObserveStraight reads what the kernel does with flows that go straight to
 // their tasks, by the ports it knows for them.
 func (h *Host) ObserveStraight() (map[Port]Observed, error) {
-	if h.indirect != nil {
+	if !h.plugged() {
 		return map[Port]Observed{}, nil
 	}
 	return observe(h.rules, h.hostLayout(), func(family nft.Type, alias netip.Addr) netip.Addr {

@@ -26,7 +26,7 @@ const (
 )
 
 // newStraightHost is a host that is plugged into the ingress network itself.
-func newStraightHost(t *testing.T) *host {
+func newStraightHost(t testing.TB, at mesh.Place) *host {
 	t.Helper()
 	b := newHost(t)
 	// The overlay driver's guard does this for tasks.
@@ -37,7 +37,7 @@ func newStraightHost(t *testing.T) *host {
 		netnstest.Exec(t, ns, "ip", "addr", "add", addr+"/64", "dev", "eth0", "nodad")
 	}
 	must(t, b.host.Close())
-	b.open(t, b.network)
+	b.open(t, at, b.network)
 	if err := b.host.Indirect(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (b *host) forgetAll(t *testing.T) {
 // Flows of TCP go straight to tasks that answer at their aliases, and others by
 // the ingress sandbox; either way the task sees the client.
 func TestStraight(t *testing.T) {
-	b := newStraightHost(t)
+	b := newStraightHost(t, firstNode())
 	for _, c := range []struct {
 		name     string
 		change   func(*mesh.Service)
@@ -155,7 +155,7 @@ func who(from *kernel.Namespace, to string) (answer string, err error) {
 // What the straight way is made of is put right, and where somebody has the
 // aliases' addresses it is done without.
 func TestStraightDrift(t *testing.T) {
-	b := newStraightHost(t)
+	b := newStraightHost(t, firstNode())
 	b.publish(t, target)
 	b.answers(t)
 	for _, c := range []struct{ name, do, want string }{
@@ -204,7 +204,7 @@ func TestStraightDrift(t *testing.T) {
 
 // Nobody but the mesh sends to an alias, and nothing but answers comes from one.
 func TestStraightGuards(t *testing.T) {
-	b := newStraightHost(t)
+	b := newStraightHost(t, firstNode())
 	b.publish(t, target)
 	b.answers(t)
 	b.forgetAll(t)
@@ -264,7 +264,7 @@ func listenIn(t *testing.T, ns *kernel.Namespace, network, at string) (l net.Pac
 
 // The flows of a task that is gone are forgotten.
 func TestStraightForget(t *testing.T) {
-	b := newStraightHost(t)
+	b := newStraightHost(t, firstNode())
 	b.publish(t, target)
 	b.answers(t)
 	must(t, b.host.Forget([]netip.Addr{netip.MustParseAddr("10.0.0.8")}))

@@ -34,7 +34,7 @@ const (
 	egressAddr = "172.18.0.5"
 )
 
-func newBed(t *testing.T) *bed {
+func newBed(t testing.TB) *bed {
 	t.Helper()
 	netnstest.Require(t)
 	b := &bed{}
@@ -69,7 +69,7 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-func move(t *testing.T, from, to *kernel.Namespace, name, as string) {
+func move(t testing.TB, from, to *kernel.Namespace, name, as string) {
 	t.Helper()
 	h, err := from.Netlink()
 	if err != nil {
@@ -85,7 +85,7 @@ func move(t *testing.T, from, to *kernel.Namespace, name, as string) {
 	netnstest.Exec(t, to, "ip", "link", "set", name, "name", as)
 }
 
-func (b *bed) set(t *testing.T) {
+func (b *bed) set(t testing.TB) {
 	t.Helper()
 	err := mesh.SetTask(b.task, b.conn, mesh.Task{
 		Place: mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix(taskAddr + "/24"), AddrV6: netip.MustParsePrefix(taskAddrV6 + "/96")},
@@ -101,7 +101,7 @@ func (b *bed) set(t *testing.T) {
 }
 
 // echo serves the task's port 80 with the address of who asks.
-func (b *bed) echo(t *testing.T) {
+func (b *bed) echo(t testing.TB) {
 	t.Helper()
 	err := kernel.Do(b.task, func() error {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":80")

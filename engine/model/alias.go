@@ -41,7 +41,7 @@ func (a Aliases) Base() uint32 { return number(a.subnet.Addr()) }
 func (a Aliases) NodeMask() uint32 { return 1<<max(aliasBits-a.Shift(), 0) - 1 }
 
 // TaskMask has the bits of a task's.
-func (a Aliases) TaskMask() uint32 { return uint32(uint64(1)<<(32-a.subnet.Bits()) - 1) }
+func (a Aliases) TaskMask() uint32 { return ^uint32(0) >> a.subnet.Bits() }
 
 // V4 gives the alias of a task for a node, the zero address where one of them
 // is not in the subnet, or that is so large that the node's place in it does not
@@ -80,7 +80,7 @@ func (a Aliases) Task(alias netip.Addr) netip.Addr {
 func (a Aliases) Own(task netip.Addr) (value, mask [2]netip.Addr) {
 	v6, m6 := aliasNetV6(), [16]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 12: 0xff, 0xff, 0xff, 0xff}
 	binary.BigEndian.PutUint32(v6[12:], number(task))
-	low := uint32(uint64(1)<<a.Shift() - 1)
+	low := ^uint32(0) >> (32 - a.Shift())
 	value = [2]netip.Addr{addr4(aliasClass<<24 | (number(task) ^ a.Base())), netip.AddrFrom16(v6)}
 	return value, [2]netip.Addr{addr4(aliasClass<<24 | low), netip.AddrFrom16(m6)}
 }
