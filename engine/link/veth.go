@@ -202,11 +202,11 @@ func setUpPort(ns *kernel.Namespace, outer *netlink.Handle, port netlink.Link, s
 }
 
 func tell(outer *netlink.Handle, port netlink.Link, mac model.MAC) error {
-	if err := outer.LinkSetLearning(port, false); err != nil {
-		return err
-	}
-	if err := outer.LinkSetFlood(port, false); err != nil {
-		return err
+	have, err := outer.LinkGetProtinfo(port)
+	if err != nil || have.Learning || have.Flood { // setting them again would restart the port's timers
+		if err := errors.Join(outer.LinkSetLearning(port, false), outer.LinkSetFlood(port, false)); err != nil {
+			return err
+		}
 	}
 	return outer.NeighSet(&netlink.Neigh{
 		LinkIndex: port.Attrs().Index, Family: unix.AF_BRIDGE, State: unix.NUD_NOARP, Flags: unix.NTF_MASTER, HardwareAddr: mac.HardwareAddr(),

@@ -132,6 +132,31 @@ func TestStraight(t *testing.T) {
 	}
 }
 
+// A flow that goes straight is forgotten after the service's idle time, too.
+func TestStraightIdle(t *testing.T) {
+	b := newStraightHost(t, firstNode())
+	for _, c := range []struct{ idle, least, most time.Duration }{
+		{700 * time.Second, 600 * time.Second, 700 * time.Second},
+		{0, 961 * time.Second, 30 * 24 * time.Hour},
+	} {
+		b.forgetAll(t)
+		b.publish(t, func(s *mesh.Service) {
+			target(s)
+			s.Idle = c.idle
+		})
+		conn := b.hold(t)
+		within(t, c.least, c.most, func() time.Duration {
+			list, err := b.host.Flows(mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8080})
+			must(t, err)
+			if len(list) != 1 || list[0].State != "established" {
+				return 0
+			}
+			return list[0].Left
+		})
+		must(t, conn.Close())
+	}
+}
+
 // who asks for the task's view of the client over TCP.
 func who(from *kernel.Namespace, to string) (answer string, err error) {
 	err = kernel.Do(from, func() error {
