@@ -333,14 +333,18 @@ func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
 	})
 }
 
-// reviewListeners tells the others where tasks listen by now.
-func (n *networks) reviewListeners(ctx context.Context) error {
+// reviewListeners tells the others where tasks listen by now: all, or those with
+// ports that are pending.
+func (n *networks) reviewListeners(ctx context.Context, all bool) error {
 	n.mu.Lock()
 	active := slices.Collect(maps.Values(n.active))
 	n.mu.Unlock()
 	var errs []error
 	for _, a := range active {
 		for _, ep := range a.published() {
+			if !all && !pending(ep) {
+				continue
+			}
 			have := listening(ep)
 			errs = append(errs, n.change(ctx, ep, func(ep *model.Endpoint) bool { return noteListeners(ep, have) }))
 		}

@@ -87,23 +87,34 @@ func noteListeners(ep *model.Endpoint, have mesh.Listeners) bool {
 	return true
 }
 
-// reviewTime is how often it is looked where tasks listen: a program may begin
-// to after it was announced.
-const reviewTime = 2 * time.Second
+// It is looked where tasks listen every so often: a program may begin to after
+// it was announced, or choose another address.
+const (
+	pendingTime  = 2 * time.Second // for those with ports that nothing is known of
+	reviewRounds = 15              // of which one is for all
+)
 
 func (e *Engine) reviewListeners() {
-	t := time.NewTicker(reviewTime)
+	t := time.NewTicker(pendingTime)
 	defer t.Stop()
-	for {
+	for round := 1; ; round++ {
 		select {
 		case <-e.life.Done():
 			return
 		case <-t.C:
 		}
-		if err := e.networks.reviewListeners(e.life); err != nil {
+		if err := e.networks.reviewListeners(e.life, round%reviewRounds == 0); err != nil {
 			e.cfg.Log.Warn("others not told where tasks listen", "err", err)
 		}
 	}
+}
+
+// pending reports whether nothing listens on any address at some of a task's
+// ports, for all that is known.
+func pending(ep model.Endpoint) bool {
+	return slices.ContainsFunc(ep.Ingress, func(p model.IngressPort) bool {
+		return p.Proto == "tcp" && !slices.Contains(ep.Mesh.Anywhere, p.Target)
+	})
 }
 
 func targets(ep model.Endpoint) []mesh.Target {

@@ -275,3 +275,29 @@ func TestClaimants(t *testing.T) {
 		t.Error("the rival is not in the table")
 	}
 }
+
+// The legs of hosts have entries like the endpoints they are beside, and no
+// neighbor entries: they have no addresses.
+func TestLegs(t *testing.T) {
+	table := NewTable(plain())
+	table.Legs = true
+	a := row("a", "10.0.0.2", "192.0.2.1")
+	leg := model.MAC{0x02, 0x43, 10, 0, 0, 2}
+	for _, step := range []struct {
+		event model.PeerChange
+		want  Changes
+	}{
+		{set(a), Changes{
+			SetFDB: []FDB{{a.MAC, a.VTEP}, {leg, a.VTEP}}, SetPorts: []model.MAC{a.MAC, leg}, SetNeigh: []Neigh{{a.Addr.Addr(), a.MAC}},
+		}},
+		{set(row("a", "10.0.0.2", "192.0.2.9")), Changes{SetFDB: []FDB{
+			{a.MAC, netip.MustParseAddr("192.0.2.9")}, {leg, netip.MustParseAddr("192.0.2.9")},
+		}}},
+		{del(a), Changes{DelFDB: []model.MAC{a.MAC, leg}, DelPorts: []model.MAC{a.MAC, leg}, DelNeigh: []netip.Addr{a.Addr.Addr()}}},
+	} {
+		got := table.Apply([]model.PeerChange{step.event})
+		if diff := cmp.Diff(step.want, got, equal); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+	}
+}
