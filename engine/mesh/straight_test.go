@@ -1,8 +1,10 @@
 package mesh_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -154,6 +156,51 @@ func TestStraightIdle(t *testing.T) {
 			return list[0].Left
 		})
 		must(t, conn.Close())
+	}
+}
+
+// A task learns that a part of the way to a client takes smaller packets than it
+// sends.
+func TestStraightPathMTU(t *testing.T) {
+	b := newStraightHost(t, firstNode())
+	answer := bytes.Repeat([]byte("0123456789abcdef"), 8192)
+	must(t, kernel.Do(b.task, func() error {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":81")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() { // ends with the listener
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = c.Write(answer)
+				_ = c.Close()
+			}
+		}()
+		return nil
+	}))
+	port := mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8081}
+	s := mesh.Service{Port: port, Backends: []mesh.Backend{{Addr: netip.MustParseAddr(taskAddr), AddrV6: netip.MustParseAddr(taskAddrV6), Target: 81}}}
+	must(t, b.host.Set([]mesh.Listen{{Port: port, Service: s}}))
+	// The client's end says nothing of it.
+	netnstest.Exec(t, b.ns, "ip", "link", "set", "eth0", "mtu", "1300")
+	for _, to := range []string{hostAddr, hostAddrV6} {
+		must(t, kernel.Do(b.client, func() error {
+			c, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(t.Context(), "tcp", net.JoinHostPort(to, "8081"))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = c.Close() }()
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			got, err := io.ReadAll(c)
+			if err != nil || !bytes.Equal(got, answer) {
+				t.Errorf("%s: %d bytes of %d: %v", to, len(got), len(answer), err)
+			}
+			return nil
+		}))
 	}
 }
 

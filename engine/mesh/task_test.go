@@ -91,6 +91,7 @@ func (b *bed) set(t testing.TB) {
 		Place: mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix(taskAddr + "/24"), AddrV6: netip.MustParsePrefix(taskAddrV6 + "/96")},
 		Ports: []mesh.Target{
 			{Port: mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8080}, To: 80},
+			{Port: mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8081}, To: 81},
 			{Port: mesh.Port{Proto: unix.IPPROTO_UDP, Published: 8080}, To: 80},
 		},
 		Egress: mesh.Egress{Interface: "eth1", Addr: netip.MustParsePrefix(egressAddr + "/16"), Gateway: netip.MustParseAddr("172.18.0.1")},
