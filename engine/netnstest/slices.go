@@ -39,18 +39,19 @@ const (
 )
 
 // CompareSlices gives how often a second each path is used, in Rounds rounds:
-// the median of the round's slices, which take turns.
+// the median of the round's slices, which take turns. Each round has connections
+// of its own: which processors one's ends are on is chance, and lasts.
 func CompareSlices(tb testing.TB, paths []Path, use Use) [][]float64 {
 	tb.Helper()
 	s := &served{tb: tb, use: use, open: map[server]int{}}
 	defer s.end()
-	clients := make([]*client, len(paths))
-	for i, p := range paths {
-		clients[i] = s.client(p)
-		clients[i].slice(tb) // warm up: neighbors, caches
-	}
 	results := make([][]float64, len(paths))
 	for round := range Rounds {
+		clients := make([]*client, len(paths))
+		for i, p := range paths {
+			clients[i] = s.client(p)
+			clients[i].slice(tb) // warm up: neighbors, caches
+		}
 		rates := make([][]float64, len(paths))
 		for i := range sliceCount * len(paths) {
 			turn := (i + i/len(paths) + round) % len(paths)
@@ -59,6 +60,7 @@ func CompareSlices(tb testing.TB, paths []Path, use Use) [][]float64 {
 		for i, r := range rates {
 			results[i] = append(results[i], Median(r))
 		}
+		s.hangUp()
 	}
 	return results
 }
@@ -158,11 +160,17 @@ func (s *served) serve(listener int) {
 	}
 }
 
-func (s *served) end() {
-	s.stopping.Store(true)
+// hangUp closes all clients' connections.
+func (s *served) hangUp() {
 	for _, fd := range s.conns {
 		_ = unix.Close(fd)
 	}
+	s.conns = nil
+}
+
+func (s *served) end() {
+	s.stopping.Store(true)
+	s.hangUp()
 	for _, fd := range s.open {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 	}
