@@ -3,6 +3,7 @@ package netnstest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,38 +32,50 @@ func (u Use) http() bool { return u == Requests || u == Load }
 // loadConns is how many clients a path under Load has.
 const loadConns = 16
 
-// In CompareSlices a round has so many slices of every path: short ones, since
-// what else the machine does changes from moment to moment.
+// In CompareSlices a round has so many slices of every path, short ones, since
+// what else the machine does changes from moment to moment; and new connections
+// after every few, for which processors the ends of one are on is chance, and
+// lasts.
 const (
-	sliceCount = 35
+	turnCount  = 14
+	sliceCount = 5 // in a turn
 	sliceTime  = 20 * time.Millisecond
 )
 
 // CompareSlices gives how often a second each path is used, in Rounds rounds:
-// the median of the round's slices, which take turns. Each round has connections
-// of its own: which processors one's ends are on is chance, and lasts.
+// the median of the round's slices, which take turns.
 func CompareSlices(tb testing.TB, paths []Path, use Use) [][]float64 {
 	tb.Helper()
 	s := &served{tb: tb, use: use, open: map[server]int{}}
 	defer s.end()
 	results := make([][]float64, len(paths))
-	for round := range Rounds {
-		clients := make([]*client, len(paths))
-		for i, p := range paths {
-			clients[i] = s.client(p)
-			clients[i].slice(tb) // warm up: neighbors, caches
-		}
+	for range Rounds {
 		rates := make([][]float64, len(paths))
-		for i := range sliceCount * len(paths) {
-			turn := (i + i/len(paths) + round) % len(paths)
-			rates[turn] = append(rates[turn], clients[turn].slice(tb))
+		for range turnCount {
+			s.turn(paths, rates)
 		}
 		for i, r := range rates {
 			results[i] = append(results[i], Median(r))
 		}
-		s.hangUp()
 	}
 	return results
+}
+
+// turn adds some slices' rates to those of each path.
+func (s *served) turn(paths []Path, rates [][]float64) {
+	s.tb.Helper()
+	defer s.hangUp()
+	clients := make([]*client, len(paths))
+	for i, p := range paths {
+		clients[i] = s.client(p)
+		clients[i].slice(s.tb) // warm up: neighbors, caches
+	}
+	for range sliceCount {
+		// In an order of chance: who comes after whom finds other caches.
+		for _, i := range rand.Perm(len(paths)) {
+			rates[i] = append(rates[i], clients[i].slice(s.tb))
+		}
+	}
 }
 
 // server is where paths end.
