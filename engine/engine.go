@@ -154,7 +154,7 @@ func (e *Engine) openStore(context.Context) error {
 	e.publisher.heard = e.networks.heard
 	e.publisher.report, e.publisher.nodes, e.publisher.vteps = e.networks.report, e.networks.nodes, e.networks.vteps
 	e.onUndo(e.publisher.stop)
-	e.publisher.local, e.publisher.overlay = e.networks.addresses, e.networks.namespace
+	e.publisher.local, e.publisher.overlay, e.publisher.lead = e.networks.addresses, e.networks.namespace, e.networks.lead
 	e.networks.publisher = e.publisher
 	e.ingress, err = newIngress(e.networks, e.publisher, e.namespaceDir(), rows[model.Endpoint]{store.Bucket[model.Endpoint](st, "ingress")})
 	return err

@@ -333,6 +333,15 @@ func (n *networks) setReadiness(ctx context.Context, ep model.Endpoint) error {
 	})
 }
 
+// lead leads frames between the host's leg in a network and tasks.
+func (n *networks) lead(networkID, port string, node netip.Prefix) error {
+	d, _, _ := n.parts()
+	if d == nil {
+		return fault.Unavailable("network %s needs this node to be part of a swarm", networkID)
+	}
+	return d.Lead(networkID, port, node)
+}
+
 // reviewListeners tells the others where tasks listen by now: all, or those with
 // ports that are pending.
 func (n *networks) reviewListeners(ctx context.Context, all bool) error {

@@ -38,6 +38,7 @@ type publisher struct {
 	nodes   func(networkID string) []model.MeshNode    // on the network, this one too if it is heard
 	vteps   func(networkID string) map[string]netip.Addr
 	overlay func(networkID string) string // path of the network's namespace
+	lead    func(networkID, port string, node netip.Prefix) error
 
 	changed chan struct{} // has room for one
 
@@ -105,6 +106,7 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 	p.host, err = mesh.OpenHost(mesh.HostConfig{
 		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve, Holder: p.holder,
 		Network: placeOf(ep), Overlay: p.within,
+		Lead: func(port string) error { return p.lead(ep.NetworkID, port, ep.Addr) },
 	})
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ type HostConfig struct {
 	// go by the ingress sandbox.
 	Network Place
 	Overlay *kernel.Namespace
+	// Lead gives frames that come from a port of the network's bridge their
+	// destination, and leads answers there (overlay.Driver.Lead).
+	Lead func(port string) error
 	// Source is the host's address that stands for its loopback address.
 	Source netip.Addr
 	// Reserve takes a port of the host, so that nobody else listens there, and

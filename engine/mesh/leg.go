@@ -53,7 +53,7 @@ func (h *Host) connectLeg(sandbox *kernel.Namespace) error {
 	if err := h.routeAliases(); err != nil {
 		return err
 	}
-	return h.rules.Replace(h.legTable())
+	return h.Lead(legPort)
 }
 
 // legSysctls are for clients at 127.0.0.1.
@@ -147,19 +147,9 @@ func (h *Host) othersRoute() error {
 	return nil
 }
 
-// legTable writes frames' destinations: the task is the end of its alias.
-func (h *Host) legTable() nft.Table {
-	a := model.AliasesOf(h.Network.Addr)
-	there := nft.Chain{Name: "there", Kind: nft.Filter, Hook: nft.Egress, Priority: egressPriority, Rules: []nft.Rule{
-		nft.When(nft.Carrying(unix.ETH_P_IP), nft.SendToAlias(nft.TargetV4, a.TaskMask(), a.Base()), nft.Accept()),
-		nft.When(nft.Carrying(unix.ETH_P_IPV6), nft.SendToAlias(nft.TaskV6, ^uint32(0), 0)),
-	}}
-	return nft.Table{Name: tableName, Device: legName, Chains: []nft.Chain{there}}
-}
-
 // removeLeg takes away what connectLeg has made.
 func (h *Host) removeLeg() error {
-	return errors.Join(link.Remove(h.Namespace, legName), h.rules.DeleteOf(legName, tableName))
+	return link.Remove(h.Namespace, legName)
 }
 
 // legDrift compares the kernel with what connectLeg has made.
@@ -188,8 +178,21 @@ func (h *Host) legDrift() ([]Drift, error) {
 	if !routed {
 		out = append(out, Drift{What: "a route to the tasks' aliases by " + legName + " is missing"})
 	}
-	rules, err := tableDrift(h.rules, h.legTable())
-	return append(out, rules...), err
+	led, err := h.led()
+	if err == nil && !led {
+		out = append(out, Drift{What: "nftables table " + legPort + " of the ingress network, which leads to tasks, is missing"})
+	}
+	return out, err
+}
+
+// led reports whether what comes by the leg is led to tasks.
+func (h *Host) led() (bool, error) {
+	rules, err := nft.Open(h.Overlay)
+	if err != nil {
+		return false, err
+	}
+	have, err := rules.List(nft.Table{Name: legPort, Device: legPort})
+	return len(have.Rules) > 0, errors.Join(err, rules.Close())
 }
 
 func (h *Host) aliasesRouted() (bool, error) {

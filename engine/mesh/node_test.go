@@ -65,13 +65,23 @@ func firstNode() mesh.Place {
 	return mesh.Place{Interface: "eth0", Addr: netip.MustParsePrefix("10.0.0.101/24"), AddrV6: netip.MustParsePrefix("fd00:a::101/96")}
 }
 
+// lead does what the overlay driver does for the one task of a bed.
+func (b *host) lead(t testing.TB) func(string) error {
+	return func(port string) error {
+		netnstest.Exec(t, b.network, "nft", "add table netdev "+port+"; delete table netdev "+port+"; add table netdev "+port+
+			"; add chain netdev "+port+" leg { type filter hook ingress device "+port+" priority 0; };"+
+			"add rule netdev "+port+" leg ether daddr set 02:42:0a:00:00:07")
+		return nil
+	}
+}
+
 // open makes the host's part, with the node's place in the network, and the
 // network's namespace or none.
 func (b *host) open(t testing.TB, at mesh.Place, overlay *kernel.Namespace) {
 	t.Helper()
 	var err error
 	b.host, err = mesh.OpenHost(mesh.HostConfig{
-		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr), Network: at, Overlay: overlay,
+		Namespace: b.ns, IPv6: true, Source: netip.MustParseAddr(hostAddr), Network: at, Overlay: overlay, Lead: b.lead(t),
 		Reserve: func(model.PublishedPort, netip.AddrPort) (io.Closer, error) { return io.NopCloser(nil), nil },
 	})
 	must(t, err)

@@ -233,13 +233,17 @@ func TestStraightDrift(t *testing.T) {
 	for _, c := range []struct{ name, do, want string }{
 		{"a task's place is lost", "nft delete element inet weft-mesh slots4 { tcp . 8080 . 0x00000000 }", "8080/tcp nftables set slots4: 8080/tcp no. 0 -> " + aliasAddr + ":80 is missing"},
 		{"a guard is lost", "nft flush chain inet weft-mesh leaving", "nftables chain leaving has 0 rules, should have 1"},
-		{"frames get no destination", "nft delete table netdev weft-mesh", "nftables table weft-mesh is missing"},
+		{"frames get no destination", "nft delete table netdev weftleg0", "nftables table weftleg0 of the ingress network, which leads to tasks, is missing"},
 		{"no route", "ip route del 240.0.0.0/4", "a route to the tasks' aliases by weft-mesh is missing"},
 		{"the link is down", "ip link set weft-mesh down", "the link weft-mesh to the ingress network is missing or down"},
 		{"the link is gone", "ip link del weft-mesh", "the link weft-mesh to the ingress network is missing or down"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			netnstest.Exec(t, b.ns, "sh", "-c", c.do)
+			in := b.ns
+			if strings.Contains(c.do, "weftleg0") {
+				in = b.network
+			}
+			netnstest.Exec(t, in, "sh", "-c", c.do)
 			if seen := drifts(t, b.host.Drift, b.node.Drift); !strings.Contains(seen, c.want+"\n") {
 				t.Errorf("seen:\n%s\nwant: %s", seen, c.want)
 			}

@@ -19,6 +19,22 @@ func NotSentBy(m model.MAC) Rule {
 	)
 }
 
+// SentTo matches frames that go to a MAC address.
+func SentTo(m model.MAC) Rule {
+	return of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseLLHeader, Offset: 0, Len: uint32(len(m))},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: m[:]},
+	)
+}
+
+// FrameTo is the IPv4 address that the MAC address ends with which a frame goes
+// to (model.MACFromAddr).
+func FrameTo() Part {
+	return func(r uint32) []expr.Any {
+		return []expr.Any{&expr.Payload{DestRegister: r, Base: expr.PayloadBaseLLHeader, Offset: toMAC, Len: lastMAC}}
+	}
+}
+
 // Carrying matches frames of a protocol (unix.ETH_P_IP and its like).
 func Carrying(etherType uint16) Rule {
 	return of(

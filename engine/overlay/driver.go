@@ -54,6 +54,7 @@ type network struct {
 	mtu       int
 	ns        *kernel.Namespace // nil unless up
 	rules     *nft.Conn         // to its tables; nil until there is one
+	leg       *leg              // of the host's; nil: none, or not known yet
 	segments  []*segment
 	endpoints map[string]model.Endpoint
 }
@@ -216,7 +217,7 @@ func (d *Driver) unlock(id string, n *network) {
 
 // drop forgets what n is. n is locked.
 func (d *Driver) drop(n *network) {
-	n.ns, n.segments = nil, nil
+	n.ns, n.segments, n.leg = nil, nil, nil
 	clear(n.endpoints)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -50,7 +50,7 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 		return ep, err
 	}
 	n.endpoints[full.ID] = full
-	return full, nil
+	return full, n.lead()
 }
 
 // plug makes the veth pair of ep and gives the interface's name in its sandbox.
@@ -172,6 +172,9 @@ func (n *network) unplug(endpointID string) error {
 		return err
 	}
 	delete(n.endpoints, endpointID)
+	if err := n.lead(); err != nil {
+		return err
+	}
 	if s := n.segment(ep.Addr.Addr()); s != nil {
 		return n.program(s, s.table.SetLocal(ep.Addr.Addr(), false))
 	}

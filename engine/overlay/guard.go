@@ -3,6 +3,7 @@ package overlay
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"weft/engine/kernel"
 	"weft/engine/link"
@@ -29,23 +30,45 @@ func (n *network) guard(ep model.Endpoint) error {
 	alias, mask := aliases.Own(ep.Addr.Addr())
 	own := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 	back := uint32(nft.SourceV4 - aliases.Shift()/8) //nolint:gosec // at least 8
-	chain := nft.Chain{Name: "own", Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
-		nft.When(nft.NotSentBy(ep.MAC), nft.Drop()),
-		nft.When(nft.FromMasked(alias[0], mask[0]), nft.SendToAlias(back, aliases.NodeMask(), aliases.Base()), nft.Accept()),
-		nft.When(nft.PacketFrom(own(ep.Addr.Addr())), nft.Accept()),
-		nft.When(nft.ARPFrom(ep.MAC, ep.Addr.Addr()), nft.Accept()),
-	}}
+	forward := nft.Chain{Name: forwardChain}
+	var vxlan int
+	if n.leg != nil {
+		node := n.leg.node.Addr()
+		for _, a := range []netip.Addr{aliases.V4(node, ep.Addr.Addr()), aliases.V6(node, ep.Addr.Addr())} {
+			if a.IsValid() { // answers to this host go by the bridge
+				forward.Rules = append(forward.Rules, nft.When(nft.PacketFrom(own(a)), nft.Accept()))
+			}
+		}
+		if s := n.segment(ep.Addr.Addr()); s != nil {
+			vxlan = s.vxlan
+		}
+	}
+	answer := func(i int, to nft.Rule) []nft.Rule {
+		from := nft.FromMasked(alias[i], mask[i])
+		return []nft.Rule{nft.When(from, to, nft.Jump(forwardChain)), nft.When(from, nft.Accept())}
+	}
+	chain := nft.Chain{Name: "own", Kind: nft.Filter, Hook: nft.Ingress, Rules: slices.Concat(
+		[]nft.Rule{nft.When(nft.NotSentBy(ep.MAC), nft.Drop())},
+		answer(0, nft.SendToAlias(back, aliases.NodeMask(), aliases.Base())),
+		[]nft.Rule{
+			nft.When(nft.PacketFrom(own(ep.Addr.Addr())), nft.Accept()),
+			nft.When(nft.ARPFrom(ep.MAC, ep.Addr.Addr()), nft.Accept()),
+		},
+	)}
 	if ep.AddrV6.IsValid() {
-		chain.Rules = append(chain.Rules,
-			nft.When(nft.FromMasked(alias[1], mask[1]), nft.SendToAlias(nft.NodeV6, ^uint32(0), 0), nft.Accept()),
-			nft.When(nft.AdvertisesOther(ep.AddrV6.Addr()), nft.Drop()))
+		chain.Rules = append(chain.Rules, answer(1, nft.SendToAlias(nft.NodeV6, ^uint32(0), 0))...)
+		chain.Rules = append(chain.Rules, nft.When(nft.AdvertisesOther(ep.AddrV6.Addr()), nft.Drop()))
 		for _, from := range []netip.Prefix{own(ep.AddrV6.Addr()), netip.MustParsePrefix("fe80::/10"), own(netip.IPv6Unspecified())} {
 			chain.Rules = append(chain.Rules, nft.When(nft.PacketFrom(from), nft.Accept()))
 		}
 	}
 	chain.Rules = append(chain.Rules, nft.Drop())
 	device := vethName(ep.ID)
-	return rules.Replace(nft.Table{Name: device, Device: device, Chains: []nft.Chain{chain}})
+	err = rules.Replace(nft.Table{Name: device, Device: device, Chains: []nft.Chain{forward, chain}})
+	if err == nil && vxlan != 0 {
+		err = rules.ForwardRest(device, forwardChain, vxlan)
+	}
+	return err
 }
 
 // guarded reports whether an endpoint is a task's on the ingress network. The

@@ -1,0 +1,100 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"weft/engine/model"
+	"weft/engine/nft"
+)
+
+// leg is a port of the bridge by which the host itself is on the network, to
+// reach tasks at their aliases (model.Aliases).
+type leg struct {
+	port string
+	node netip.Prefix // the node's address on the network
+}
+
+// Chains of the tables of the leg, of the device to other nodes, and of a task
+// (guard).
+const (
+	legChain     = "leg"
+	forwardChain = "forward"
+)
+
+// Lead leads frames between the host's leg and tasks: it makes the destination
+// of what comes from the leg, which is in the alias it is for. What is for or
+// from another node passes the bridge by. port is the leg's, node the node's
+// address on the network. It may be repeated.
+func (d *Driver) Lead(networkID, port string, node netip.Prefix) error {
+	n, err := d.lockPresent(networkID)
+	if err != nil {
+		return err
+	}
+	defer d.unlock(networkID, n)
+	n.leg = &leg{port: port, node: node}
+	errs := []error{n.lead()}
+	for _, ep := range n.endpoints {
+		errs = append(errs, n.guard(ep))
+	}
+	return errors.Join(errs...)
+}
+
+// lead writes the leg's tables, if there is one.
+func (n *network) lead() error {
+	if n.leg == nil {
+		return nil
+	}
+	s := n.segment(n.leg.node.Addr())
+	if s == nil {
+		return nil
+	}
+	rules, err := n.tables()
+	if err != nil {
+		return err
+	}
+	h, err := n.ns.Netlink()
+	if err != nil {
+		return err
+	}
+	port, err := h.LinkByName(n.leg.port)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil // it is gone, and there is nothing to lead
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", n.leg.port, err)
+	}
+	tunnel, err := h.LinkByIndex(s.vxlan)
+	if err != nil {
+		return fmt.Errorf("look up the VXLAN device of %s: %w", s.V4.Prefix, err)
+	}
+	vxlan := tunnel.Attrs().Name
+	near := nft.Set{Name: "near", Key: []nft.Type{nft.AddrV4}}
+	for _, ep := range n.endpoints {
+		if guarded(n.spec, ep) && n.segment(ep.Addr.Addr()) == s {
+			near.Elements = append(near.Elements, nft.Element{Key: nft.Key(ep.Addr.Addr())})
+		}
+	}
+	a := model.AliasesOf(n.leg.node)
+	there := nft.Chain{Name: legChain, Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
+		nft.When(nft.Carrying(unix.ETH_P_IP), nft.SendToAlias(nft.TargetV4, a.TaskMask(), a.Base())),
+		nft.When(nft.Carrying(unix.ETH_P_IPV6), nft.SendToAlias(nft.TaskV6, ^uint32(0), 0)),
+		nft.When(nft.In(near, nft.FrameTo()), nft.Accept()),
+	}}
+	back := []nft.Chain{
+		{Name: forwardChain},
+		{Name: legChain, Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
+			nft.When(nft.SentTo(model.MACFromAddr(n.leg.node.Addr()).Leg()), nft.Jump(forwardChain)),
+		}},
+	}
+	return errors.Join(
+		rules.Replace(nft.Table{Name: n.leg.port, Device: n.leg.port, Sets: []nft.Set{near}, Chains: []nft.Chain{there}}),
+		rules.ForwardRest(n.leg.port, legChain, s.vxlan),
+		rules.Replace(nft.Table{Name: vxlan, Device: vxlan, Chains: back}),
+		rules.ForwardRest(vxlan, forwardChain, port.Attrs().Index),
+	)
+}
