@@ -47,6 +47,19 @@ func find(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, nil
 }
 
+// Index gives that of the device of that name, 0 when there is none.
+func Index(ns *kernel.Namespace, name string) (int, error) {
+	h, err := ns.Netlink()
+	if err != nil {
+		return 0, err
+	}
+	l, err := find(h, name)
+	if l == nil {
+		return 0, err
+	}
+	return l.Attrs().Index, nil
+}
+
 // Remove deletes the device of that name; there being none is fine.
 func Remove(ns *kernel.Namespace, name string) error {
 	h, err := ns.Netlink()

@@ -37,7 +37,7 @@ const loadConns = 16
 // after every few, for which processors the ends of one are on is chance, and
 // lasts.
 const (
-	turnCount  = 14
+	turnCount  = 7
 	sliceCount = 5 // in a turn
 	sliceTime  = 20 * time.Millisecond
 )

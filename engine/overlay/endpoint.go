@@ -50,7 +50,10 @@ func (d *Driver) Join(_ context.Context, ep model.Endpoint) (model.Endpoint, err
 		return ep, err
 	}
 	n.endpoints[full.ID] = full
-	return full, n.lead()
+	if err := n.lead(); err != nil {
+		return ep, errors.Join(err, n.unplug(full.ID))
+	}
+	return full, nil
 }
 
 // plug makes the veth pair of ep and gives the interface's name in its sandbox.
@@ -172,13 +175,11 @@ func (n *network) unplug(endpointID string) error {
 		return err
 	}
 	delete(n.endpoints, endpointID)
-	if err := n.lead(); err != nil {
-		return err
-	}
+	err := n.lead()
 	if s := n.segment(ep.Addr.Addr()); s != nil {
-		return n.program(s, s.table.SetLocal(ep.Addr.Addr(), false))
+		err = errors.Join(err, n.program(s, s.table.SetLocal(ep.Addr.Addr(), false)))
 	}
-	return nil
+	return err
 }
 
 // program writes changes to a segment's device. After a failure the next call

@@ -2,12 +2,12 @@ package overlay
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
+	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"weft/engine/link"
 	"weft/engine/model"
 	"weft/engine/nft"
 )
@@ -57,22 +57,11 @@ func (n *network) lead() error {
 	if err != nil {
 		return err
 	}
-	h, err := n.ns.Netlink()
-	if err != nil {
-		return err
+	port, err := link.Index(n.ns, n.leg.port)
+	if err != nil || port == 0 {
+		return err // without, there is nothing to lead
 	}
-	port, err := h.LinkByName(n.leg.port)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil // it is gone, and there is nothing to lead
-	}
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", n.leg.port, err)
-	}
-	tunnel, err := h.LinkByIndex(s.vxlan)
-	if err != nil {
-		return fmt.Errorf("look up the VXLAN device of %s: %w", s.V4.Prefix, err)
-	}
-	vxlan := tunnel.Attrs().Name
+	vxlan := vxlanName(n.spec.ID, slices.Index(n.segments, s))
 	near := nft.Set{Name: "near", Key: []nft.Type{nft.AddrV4}}
 	for _, ep := range n.endpoints {
 		if guarded(n.spec, ep) && n.segment(ep.Addr.Addr()) == s {
@@ -95,6 +84,6 @@ func (n *network) lead() error {
 		rules.Replace(nft.Table{Name: n.leg.port, Device: n.leg.port, Sets: []nft.Set{near}, Chains: []nft.Chain{there}}),
 		rules.ForwardRest(n.leg.port, legChain, s.vxlan),
 		rules.Replace(nft.Table{Name: vxlan, Device: vxlan, Chains: back}),
-		rules.ForwardRest(vxlan, forwardChain, port.Attrs().Index),
+		rules.ForwardRest(vxlan, forwardChain, port),
 	)
 }
