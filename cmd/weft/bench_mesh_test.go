@@ -146,26 +146,10 @@ func awaitStraight(tb testing.TB, n node, p netnstest.Path, published uint16) {
 // container.
 func proxy(tb testing.TB, host, container *kernel.Namespace, to netip.AddrPort) netip.AddrPort {
 	tb.Helper()
-	var l net.Listener
-	must(tb, kernel.Do(host, func() (err error) {
-		l, err = net.Listen("tcp", "127.0.0.1:0")
-		return err
-	}))
-	tb.Cleanup(func() { _ = l.Close() })
-	go func() { // ends with the listener
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go relay(c, container, to)
-		}
-	}()
-	return netip.MustParseAddrPort(l.Addr().String())
+	return netnstest.Serve(tb, host, "127.0.0.1:0", func(c net.Conn) { relay(c, container, to) })
 }
 
 func relay(c net.Conn, from *kernel.Namespace, to netip.AddrPort) {
-	defer func() { _ = c.Close() }()
 	var s net.Conn
 	err := kernel.Do(from, func() (err error) {
 		s, err = new(net.Dialer).DialContext(context.Background(), "tcp", to.String())

@@ -16,12 +16,33 @@ import (
 )
 
 // aliasHop is the neighbor that all aliases are behind, of both families. The
-// last four bytes of its MAC address are written on the way out.
+// last four bytes of its MAC address are written in the network's namespace.
 func aliasHop(family int) (hop netip.Addr, aliases netip.Prefix) {
 	if family == unix.AF_INET6 {
 		return netip.MustParseAddr("fe80::77:6566:75"), model.AliasesV6()
 	}
 	return netip.AddrFrom4([4]byte{169, 254, 184, 253}), model.AliasesV4()
+}
+
+// linkIn gives a namespace's link, and the handle that goes with it.
+func linkIn(ns *kernel.Namespace, name string) (*netlink.Handle, netlink.Link, error) {
+	h, err := ns.Netlink()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := h.LinkByName(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look up %s in %s: %w", name, ns.Path(), err)
+	}
+	return h, l, nil
+}
+
+// families gives the address families of a network.
+func families(v6 bool) []int {
+	if v6 {
+		return []int{unix.AF_INET, unix.AF_INET6}
+	}
+	return []int{unix.AF_INET}
 }
 
 // setNeighbor has a neighbor at a MAC address, whatever it says itself.
@@ -43,23 +64,15 @@ func setNeighbor(nl *netlink.Handle, l netlink.Link, hop netip.Addr, mac net.Har
 // answer from them, by the ingress network: the host that has sent it is in the
 // alias. Other uses of their addresses go on.
 func setAliases(sandbox *kernel.Namespace, t Task) error {
-	h, err := sandbox.Netlink()
+	h, l, err := linkIn(sandbox, t.Interface)
 	if err != nil {
 		return err
 	}
-	l, err := h.LinkByName(t.Interface)
+	_, lo, err := linkIn(sandbox, "lo")
 	if err != nil {
-		return fmt.Errorf("look up %s: %w", t.Interface, err)
+		return err
 	}
-	lo, err := h.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("look up lo: %w", err)
-	}
-	families := []int{unix.AF_INET}
-	if t.AddrV6.IsValid() {
-		families = append(families, unix.AF_INET6)
-	}
-	for _, family := range families {
+	for _, family := range families(t.AddrV6.IsValid()) {
 		hop, aliases := aliasHop(family)
 		if err := setNeighbor(h, l, hop, model.MACFromAddr(netip.IPv4Unspecified()).Leg().HardwareAddr()); err != nil {
 			return err

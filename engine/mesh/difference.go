@@ -15,7 +15,7 @@ import (
 // by number, and each task's places in them, without a Value where it has none.
 type layout struct {
 	v4, v6 nft.Type
-	places func(Port, Backend) (v4, v6 nft.Element)
+	places func(Backend) (v4, v6 nft.Element)
 }
 
 // difference leads from one set of services to another, by elements alone: its
@@ -68,7 +68,7 @@ func (d *difference) replace(old, now Service) {
 // elements gives those of a service's tasks, without keys.
 func (l layout) elements(s Service) (v4, v6 []nft.Element) {
 	for _, b := range s.Backends {
-		e4, e6 := l.places(s.Port, b)
+		e4, e6 := l.places(b)
 		if e4.Value.IsValid() {
 			v4 = append(v4, e4)
 		}

@@ -137,7 +137,7 @@ func (h *Host) Connect(sandbox *kernel.Namespace) error {
 		h.written = false // the table is another one then
 	}
 	if !h.plugged() {
-		return h.removeLeg()
+		return link.Remove(h.Namespace, legName)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (h *Host) Close() error {
 
 // Remove takes away what Connect and Set have made.
 func (h *Host) Remove() error {
-	return errors.Join(h.rules.Delete(tableName), link.Remove(h.Namespace, uplinkOutside), h.removeLeg())
+	return errors.Join(h.rules.Delete(tableName), link.Remove(h.Namespace, uplinkOutside), link.Remove(h.Namespace, legName))
 }
 
 // Refused tells why the host does not answer at a port; nil: it does, or was
@@ -321,7 +321,7 @@ func (h *Host) write(before map[Port]*listening, others []Port) error {
 	}
 	d := newDifference(h.hostLayout(), h.chains)
 	for _, p := range append(slices.Collect(maps.Keys(before)), others...) {
-		h.lead(d, p)
+		h.assign(d, p)
 	}
 	if !whole && len(before) == 0 && d.empty() {
 		return nil
@@ -345,9 +345,9 @@ func (h *Host) write(before map[Port]*listening, others []Port) error {
 	return err
 }
 
-// lead has the flows to a port go straight to the tasks of its service, or by
+// assign has the flows to a port go straight to the tasks of its service, or by
 // the ingress sandbox.
-func (h *Host) lead(d *difference, p Port) {
+func (h *Host) assign(d *difference, p Port) {
 	now := Service{Port: p}
 	if l := h.ports[p]; l != nil {
 		now = h.straight(l.Service)

@@ -16,7 +16,7 @@ import (
 
 // The host's leg in the ingress network, and the port of the network's bridge
 // at its other end. It has no address and answers no neighbor: what leaves by it
-// goes to an alias, whose frame is given its destination on the way out.
+// goes to an alias, whose frame is given its destination at the port.
 const (
 	legName = "weft-mesh"
 	legPort = "weftleg0"
@@ -64,17 +64,13 @@ func legSysctls() []kernel.Sysctl {
 // bridge gives that of the ingress network which the sandbox is plugged into,
 // and the network's MTU.
 func (h *Host) bridge(sandbox *kernel.Namespace) (index, mtu int, err error) {
-	inside, err := sandbox.Netlink()
+	_, end, err := linkIn(sandbox, h.Network.Interface)
 	if err != nil {
 		return 0, 0, err
 	}
 	network, err := h.Overlay.Netlink()
 	if err != nil {
 		return 0, 0, err
-	}
-	end, err := inside.LinkByName(h.Network.Interface)
-	if err != nil {
-		return 0, 0, fmt.Errorf("look up %s of the ingress sandbox: %w", h.Network.Interface, err)
 	}
 	port, err := network.LinkByIndex(end.Attrs().ParentIndex)
 	if err != nil {
@@ -86,27 +82,16 @@ func (h *Host) bridge(sandbox *kernel.Namespace) (index, mtu int, err error) {
 	return port.Attrs().MasterIndex, port.Attrs().MTU, nil
 }
 
-func (h *Host) families() []int {
-	if h.IPv6 {
-		return []int{unix.AF_INET, unix.AF_INET6}
-	}
-	return []int{unix.AF_INET}
-}
-
 func (h *Host) routeAliases() error {
-	nl, err := h.Namespace.Netlink()
+	nl, l, err := linkIn(h.Namespace, legName)
 	if err != nil {
 		return err
-	}
-	l, err := nl.LinkByName(legName)
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", legName, err)
 	}
 	h.leg = l.Attrs().Index
 	if err := nl.LinkSetARPOff(l); err != nil {
 		return fmt.Errorf("turn ARP off on %s: %w", legName, err)
 	}
-	for _, family := range h.families() {
+	for _, family := range families(h.IPv6) {
 		hop, aliases := aliasHop(family)
 		if err := setNeighbor(nl, l, hop, model.MACFromAddr(netip.IPv4Unspecified()).HardwareAddr()); err != nil {
 			return err
@@ -128,7 +113,7 @@ func (h *Host) othersRoute() error {
 	if err != nil {
 		return err
 	}
-	for _, family := range h.families() {
+	for _, family := range families(h.IPv6) {
 		_, aliases := aliasHop(family)
 		routes, err := nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -145,11 +130,6 @@ func (h *Host) othersRoute() error {
 		}
 	}
 	return nil
-}
-
-// removeLeg takes away what connectLeg has made.
-func (h *Host) removeLeg() error {
-	return link.Remove(h.Namespace, legName)
 }
 
 // legDrift compares the kernel with what connectLeg has made.
@@ -200,7 +180,7 @@ func (h *Host) aliasesRouted() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, family := range h.families() {
+	for _, family := range families(h.IPv6) {
 		_, aliases := aliasHop(family)
 		list, err := nl.RouteListFiltered(family, &netlink.Route{Dst: ipNet(aliases)}, netlink.RT_FILTER_DST)
 		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {

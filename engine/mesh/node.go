@@ -134,7 +134,7 @@ func slotsSet(value nft.Type) nft.Set {
 // nodeLayout has tasks at their own addresses; the published port stays, which
 // is what Docker's nodes send and expect too.
 func nodeLayout() layout {
-	return layout{v4: nft.AddrV4, v6: nft.AddrV6, places: func(_ Port, b Backend) (v4, v6 nft.Element) {
+	return layout{v4: nft.AddrV4, v6: nft.AddrV6, places: func(b Backend) (v4, v6 nft.Element) {
 		return nft.Element{Value: b.Addr}, nft.Element{Value: b.AddrV6}
 	}}
 }

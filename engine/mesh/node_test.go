@@ -365,23 +365,7 @@ func TestNoneIsMissedInAChange(t *testing.T) {
 		netnstest.Exec(t, server, "ip", "addr", "add", addr+"/24", "dev", "eth0")
 		tasks = append(tasks, mesh.Backend{Addr: netip.MustParseAddr(addr)})
 	}
-	must(t, kernel.Do(server, func() error {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":8080")
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		go func() { // ends with the listener
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_ = c.Close()
-			}
-		}()
-		return nil
-	}))
+	netnstest.Serve(t, server, ":8080", func(net.Conn) {})
 	port := mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8080}
 	must(t, b.node.Set([]mesh.Service{{Port: port, Backends: tasks}}))
 	must(t, b.host.Set([]mesh.Listen{{Port: port}}))

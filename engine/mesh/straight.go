@@ -18,7 +18,7 @@ var errNoNetwork = errors.New("the ingress network is not known")
 // to be translated there.
 func (h *Host) hostLayout() layout {
 	a, node := model.AliasesOf(h.Network.Addr), h.Network.Addr.Addr()
-	return layout{v4: nft.AddrPortV4, v6: nft.AddrPortV6, places: func(_ Port, b Backend) (v4, v6 nft.Element) {
+	return layout{v4: nft.AddrPortV4, v6: nft.AddrPortV6, places: func(b Backend) (v4, v6 nft.Element) {
 		v4 = nft.Element{Value: a.V4(node, b.Addr), Port: b.Target}
 		if h.IPv6 && b.AddrV6.IsValid() {
 			v6 = nft.Element{Value: a.V6(node, b.Addr), Port: b.Target}
@@ -38,7 +38,7 @@ func (h *Host) straight(s Service) Service {
 	}
 	place := h.hostLayout().places
 	for _, b := range s.Backends {
-		if v4, _ := place(s.Port, b); b.Foreign || b.Target == 0 || !v4.Value.IsValid() {
+		if v4, _ := place(b); b.Foreign || b.Target == 0 || !v4.Value.IsValid() {
 			return none
 		}
 	}

@@ -164,24 +164,7 @@ func TestStraightIdle(t *testing.T) {
 func TestStraightPathMTU(t *testing.T) {
 	b := newStraightHost(t, firstNode())
 	answer := bytes.Repeat([]byte("0123456789abcdef"), 8192)
-	must(t, kernel.Do(b.task, func() error {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":81")
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		go func() { // ends with the listener
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write(answer)
-				_ = c.Close()
-			}
-		}()
-		return nil
-	}))
+	netnstest.Serve(t, b.task, ":81", func(c net.Conn) { _, _ = c.Write(answer) })
 	port := mesh.Port{Proto: unix.IPPROTO_TCP, Published: 8081}
 	s := mesh.Service{Port: port, Backends: []mesh.Backend{{Addr: netip.MustParseAddr(taskAddr), AddrV6: netip.MustParseAddr(taskAddrV6), Target: 81}}}
 	must(t, b.host.Set([]mesh.Listen{{Port: port, Service: s}}))

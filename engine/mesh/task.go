@@ -15,8 +15,8 @@ import (
 )
 
 // What answers to clients take in a task's namespace: routing tables whose only
-// gateway is a neighbor nobody has, for the frame's destination is written on
-// its way out.
+// gateway is a neighbor nobody has, for the frame's destination is written
+// later.
 const (
 	answerTable    = 7766
 	sourceTable    = 7767
@@ -102,20 +102,14 @@ func marks(p netip.Prefix) (value, mask uint32) {
 
 // setAnswers leads marked packets out by the ingress network.
 func setAnswers(sandbox *kernel.Namespace, t Task) error {
-	h, err := sandbox.Netlink()
+	h, l, err := linkIn(sandbox, t.Interface)
 	if err != nil {
 		return err
 	}
-	l, err := h.LinkByName(t.Interface)
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", t.Interface, err)
-	}
 	v4, v6, mac := nextHop()
-	families := map[int]netip.Addr{unix.AF_INET: v4}
-	if t.AddrV6.IsValid() {
-		families[unix.AF_INET6] = v6
-	}
-	for family, hop := range families {
+	hops := map[int]netip.Addr{unix.AF_INET: v4, unix.AF_INET6: v6}
+	for _, family := range families(t.AddrV6.IsValid()) {
+		hop := hops[family]
 		if err := setNeighbor(h, l, hop, mac); err != nil {
 			return err
 		}
@@ -273,13 +267,9 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 func setTaskTables(sandbox *kernel.Namespace, rules *nft.Conn, t Task) error {
-	h, err := sandbox.Netlink()
+	_, l, err := linkIn(sandbox, t.Interface)
 	if err != nil {
 		return err
-	}
-	l, err := h.LinkByName(t.Interface)
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", t.Interface, err)
 	}
 	ports := nft.Set{Name: "published", Key: []nft.Type{nft.Proto, nft.PortNumber}}
 	for _, p := range t.Ports {

@@ -104,30 +104,16 @@ func (b *bed) set(t testing.TB) {
 // echo serves the task's port 80 with the address of who asks.
 func (b *bed) echo(t testing.TB) {
 	t.Helper()
-	err := kernel.Do(b.task, func() error {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", ":80")
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		go func() { // ends with the listener
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					buf := make([]byte, 64)
-					for {
-						if _, err := c.Read(buf); err != nil {
-							_ = c.Close()
-							return
-						}
-						_, _ = fmt.Fprintln(c, c.RemoteAddr())
-					}
-				}()
+	netnstest.Serve(t, b.task, ":80", func(c net.Conn) {
+		buf := make([]byte, 64)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
 			}
-		}()
+			_, _ = fmt.Fprintln(c, c.RemoteAddr())
+		}
+	})
+	err := kernel.Do(b.task, func() error {
 		p, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", ":80") // the wildcard address, and nothing asked of the kernel
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package netnstest
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -46,6 +47,34 @@ func Compare(tb testing.TB, paths []Path, measure func(testing.TB, Path) float64
 		}
 	}
 	return results
+}
+
+// Serve answers TCP connections to an address in ns until the test ends, each in
+// its own goroutine and closed after handle. It gives where it listens.
+func Serve(tb testing.TB, ns *kernel.Namespace, at string, handle func(net.Conn)) netip.AddrPort {
+	tb.Helper()
+	var l net.Listener
+	err := kernel.Do(ns, func() (err error) {
+		l, err = new(net.ListenConfig).Listen(tb.Context(), "tcp", at)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				handle(c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
 }
 
 // Median gives the middle one of values.

@@ -13,11 +13,11 @@ import (
 
 // guard lets an endpoint send nothing under other addresses than its own. What
 // goes from one of its aliases (model.Aliases) is an answer, and is given its
-// destination here: the leg of the host that is in the alias. It is
-// for tasks on the ingress network, where nothing else is of use and clients'
-// flows are at stake: what a task answers to is told by the sender of frames,
-// and nodes find tasks by asking for their address. The table is in the
-// network's namespace, which no container reaches.
+// destination here: the leg of the host that is in the alias. It is for tasks on
+// the ingress network, where nothing else is of use and clients' flows are at
+// stake: what a task answers to is told by the sender of frames, and nodes find
+// tasks by asking for their address. The table is in the network's namespace,
+// which no container reaches.
 func (n *network) guard(ep model.Endpoint) error {
 	if !guarded(n.spec, ep) {
 		return nil

@@ -28,28 +28,11 @@ func client(t *testing.T, tasks ...string) *kernel.Namespace {
 	netnstest.Exec(t, ns, "ip", "-6", "route", "add", "fd00:20::/64", "dev", "lo", "src", "fd00:20::2")
 	for _, a := range tasks {
 		netnstest.Exec(t, ns, "ip", "addr", "add", a, "dev", "lo", "nodad")
-		err := kernel.Do(ns, func() error {
-			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(netip.MustParsePrefix(a).Addr().String(), "80"))
-			if err != nil {
-				return err
-			}
-			t.Cleanup(func() { _ = l.Close() })
-			go func() { // ends with the listener
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-					_, _ = fmt.Fprintf(c, "%s from %s", netip.MustParsePrefix(a).Addr(), host)
-					_ = c.Close()
-				}
-			}()
-			return nil
+		addr := netip.MustParsePrefix(a).Addr()
+		netnstest.Serve(t, ns, netip.AddrPortFrom(addr, 80).String(), func(c net.Conn) {
+			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			_, _ = fmt.Fprintf(c, "%s from %s", addr, host)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	return ns
 }
