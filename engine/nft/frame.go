@@ -27,14 +27,6 @@ func SentTo(m model.MAC) Rule {
 	)
 }
 
-// FrameTo is the IPv4 address that the MAC address ends with which a frame goes
-// to (model.MACFromAddr).
-func FrameTo() Part {
-	return func(r uint32) []expr.Any {
-		return []expr.Any{&expr.Payload{DestRegister: r, Base: expr.PayloadBaseLLHeader, Offset: toMAC, Len: lastMAC}}
-	}
-}
-
 // Carrying matches frames of a protocol (unix.ETH_P_IP and its like).
 func Carrying(etherType uint16) Rule {
 	return of(

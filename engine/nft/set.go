@@ -10,6 +10,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"weft/engine/model"
 )
 
 // Type is what one part of a set's key, or a map's value, is.
@@ -23,9 +25,11 @@ const (
 	Index // 32 bits
 	AddrV4
 	AddrV6
+	MACAddr
 	ChainName
 	AddrPortV4 // for values
 	AddrPortV6 // likewise
+	Device     // likewise
 )
 
 // Set is a named set of keys or, with a Value, a map from them.
@@ -42,12 +46,18 @@ type Element struct {
 	Value netip.Addr
 	Port  uint16 // of AddrPortV4 and AddrPortV6
 	Chain string
+	Index int // of Device: the device's
 }
 
-// Key joins the parts of a key: a byte for Proto, uint16, uint32 and
-// netip.Addr for the others. It is comparable, for callers to count by.
+// Key joins the parts of a key: a byte for Proto, uint16, uint32,
+// netip.Addr and model.MAC for the others. It is comparable, for callers to count by.
 func Key(parts ...any) string {
 	var b []byte
+	pad := func() { // each of several parts has registers of its own
+		for len(parts) > 1 && len(b)%4 != 0 {
+			b = append(b, 0)
+		}
+	}
 	for _, p := range parts {
 		switch v := p.(type) {
 		case byte:
@@ -58,10 +68,10 @@ func Key(parts ...any) string {
 			b = binary.NativeEndian.AppendUint32(b, v)
 		case netip.Addr:
 			b = append(b, v.AsSlice()...)
+		case model.MAC:
+			b = append(b, v[:]...)
 		}
-		for len(b)%4 != 0 { // each part has registers of its own
-			b = append(b, 0)
-		}
+		pad()
 	}
 	return string(b)
 }
@@ -95,8 +105,12 @@ func (t Type) kernel() nftables.SetDatatype {
 		return nftables.TypeIPAddr
 	case AddrV6:
 		return nftables.TypeIP6Addr
+	case MACAddr:
+		return nftables.TypeEtherAddr
 	case ChainName:
 		return nftables.TypeVerdict
+	case Device:
+		return nftables.TypeIFIndex
 	case AddrPortV4:
 		return nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
 	case AddrPortV6:
@@ -125,6 +139,8 @@ func (w *writer) elements(do func(*nftables.Set, []nftables.SetElement) error, s
 				out[i].VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.Chain}
 			case s.Value == AddrPortV4 || s.Value == AddrPortV6:
 				out[i].Val = []byte(Key(e.Value, e.Port))
+			case s.Value == Device:
+				out[i].Val = indexOf(e.Index)
 			case s.Value != 0:
 				out[i].Val = e.Value.AsSlice()
 			}

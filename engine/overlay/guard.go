@@ -30,14 +30,13 @@ func (n *network) guard(ep model.Endpoint) error {
 	alias, mask := aliases.Own(ep.Addr.Addr())
 	own := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 	back := uint32(nft.SourceV4 - aliases.Shift()/8) //nolint:gosec // at least 8
-	forward := nft.Chain{Name: forwardChain}
-	var vxlan int
+	forward := nft.Chain{Name: "forward"}
+	nearby := nft.Chain{Name: "nearby"}
+	var vxlan, port int
 	if n.leg != nil {
-		node := n.leg.node.Addr()
-		for _, a := range []netip.Addr{aliases.V4(node, ep.Addr.Addr()), aliases.V6(node, ep.Addr.Addr())} {
-			if a.IsValid() { // answers to this host go by the bridge
-				forward.Rules = append(forward.Rules, nft.When(nft.PacketFrom(own(a)), nft.Accept()))
-			}
+		forward.Rules = []nft.Rule{nft.When(nft.SentTo(n.leg.mac()), nft.Jump(nearby.Name))}
+		if port, err = link.Index(n.ns, n.leg.port); err != nil {
+			return err
 		}
 		if s := n.segment(ep.Addr.Addr()); s != nil {
 			vxlan = s.vxlan
@@ -45,7 +44,7 @@ func (n *network) guard(ep model.Endpoint) error {
 	}
 	answer := func(i int, to nft.Rule) []nft.Rule {
 		from := nft.FromMasked(alias[i], mask[i])
-		return []nft.Rule{nft.When(from, to, nft.Jump(forwardChain)), nft.When(from, nft.Accept())}
+		return []nft.Rule{nft.When(from, to, nft.Jump(forward.Name)), nft.When(from, nft.Accept())}
 	}
 	chain := nft.Chain{Name: "own", Kind: nft.Filter, Hook: nft.Ingress, Rules: slices.Concat(
 		[]nft.Rule{nft.When(nft.NotSentBy(ep.MAC), nft.Drop())},
@@ -64,9 +63,12 @@ func (n *network) guard(ep model.Endpoint) error {
 	}
 	chain.Rules = append(chain.Rules, nft.Drop())
 	device := vethName(ep.ID)
-	err = rules.Replace(nft.Table{Name: device, Device: device, Chains: []nft.Chain{forward, chain}})
-	if err == nil && vxlan != 0 {
-		err = rules.ForwardRest(device, forwardChain, vxlan)
+	err = rules.Replace(nft.Table{Name: device, Device: device, Chains: []nft.Chain{nearby, forward, chain}})
+	if err == nil && port != 0 {
+		err = rules.ForwardRest(device, nearby.Name, port)
+	}
+	if err == nil && vxlan != 0 && port != 0 {
+		err = rules.ForwardRest(device, forward.Name, vxlan)
 	}
 	return err
 }

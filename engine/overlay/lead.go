@@ -19,17 +19,16 @@ type leg struct {
 	node netip.Prefix // the node's address on the network
 }
 
-// Chains of the tables of the leg, of the device to other nodes, and of a task
-// (guard).
-const (
-	legChain     = "leg"
-	forwardChain = "forward"
-)
+func (l *leg) mac() model.MAC { return model.MACFromAddr(l.node.Addr()).Leg() }
+
+// legChain is the chain of the tables of the leg and of the device to other
+// nodes.
+const legChain = "leg"
 
 // Lead leads frames between the host's leg and tasks: it makes the destination
-// of what comes from the leg, which is in the alias it is for. What is for or
-// from another node passes the bridge by. port is the leg's, node the node's
-// address on the network. It may be repeated.
+// of what comes from the leg, which is in the alias it is for. These frames, and
+// all others that come from other nodes for a task, pass the bridge by. port is
+// the leg's, node the node's address on the network. It may be repeated.
 func (d *Driver) Lead(networkID, port string, node netip.Prefix) error {
 	n, err := d.lockPresent(networkID)
 	if err != nil {
@@ -61,29 +60,42 @@ func (n *network) lead() error {
 	if err != nil || port == 0 {
 		return err // without, there is nothing to lead
 	}
-	vxlan := vxlanName(n.spec.ID, slices.Index(n.segments, s))
-	near := nft.Set{Name: "near", Key: []nft.Type{nft.AddrV4}}
-	for _, ep := range n.endpoints {
-		if guarded(n.spec, ep) && n.segment(ep.Addr.Addr()) == s {
-			near.Elements = append(near.Elements, nft.Element{Key: nft.Key(ep.Addr.Addr())})
-		}
+	near, err := n.near(s)
+	if err != nil {
+		return err
 	}
+	vxlan := vxlanName(n.spec.ID, slices.Index(n.segments, s))
 	a := model.AliasesOf(n.leg.node)
 	there := nft.Chain{Name: legChain, Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
 		nft.When(nft.Carrying(unix.ETH_P_IP), nft.SendToAlias(nft.TargetV4, a.TaskMask(), a.Base())),
 		nft.When(nft.Carrying(unix.ETH_P_IPV6), nft.SendToAlias(nft.TaskV6, ^uint32(0), 0)),
-		nft.When(nft.In(near, nft.FrameTo()), nft.Accept()),
 	}}
-	back := []nft.Chain{
-		{Name: forwardChain},
-		{Name: legChain, Kind: nft.Filter, Hook: nft.Ingress, Rules: []nft.Rule{
-			nft.When(nft.SentTo(model.MACFromAddr(n.leg.node.Addr()).Leg()), nft.Jump(forwardChain)),
-		}},
-	}
+	back := nft.Chain{Name: legChain, Kind: nft.Filter, Hook: nft.Ingress}
+	inward := near
+	inward.Elements = append(slices.Clip(near.Elements), nft.Element{Key: nft.Key(n.leg.mac()), Index: port})
 	return errors.Join(
 		rules.Replace(nft.Table{Name: n.leg.port, Device: n.leg.port, Sets: []nft.Set{near}, Chains: []nft.Chain{there}}),
+		rules.ForwardBy(n.leg.port, legChain, near),
 		rules.ForwardRest(n.leg.port, legChain, s.vxlan),
-		rules.Replace(nft.Table{Name: vxlan, Device: vxlan, Chains: back}),
-		rules.ForwardRest(vxlan, forwardChain, port),
+		rules.Replace(nft.Table{Name: vxlan, Device: vxlan, Sets: []nft.Set{inward}, Chains: []nft.Chain{back}}),
+		rules.ForwardBy(vxlan, legChain, inward),
 	)
+}
+
+// near is the devices of a segment's tasks that are on this node.
+func (n *network) near(s *segment) (nft.Set, error) {
+	near := nft.Set{Name: "near", Key: []nft.Type{nft.MACAddr}, Value: nft.Device}
+	for _, ep := range n.endpoints {
+		if !guarded(n.spec, ep) || n.segment(ep.Addr.Addr()) != s {
+			continue
+		}
+		device, err := link.Index(n.ns, vethName(ep.ID))
+		if err != nil {
+			return nft.Set{}, err
+		}
+		if device != 0 {
+			near.Elements = append(near.Elements, nft.Element{Key: nft.Key(ep.MAC), Index: device})
+		}
+	}
+	return near, nil
 }
