@@ -45,18 +45,23 @@ func BenchmarkMesh(b *testing.B) {
 			virtual = p.Addr()
 		}
 	}
-	// To a server of this benchmark's in the task, or to the probe's.
-	paths := func(target, published uint16) []netnstest.Path {
+	// To a server of this benchmark's in the task, which takes little of the
+	// time, or to the program there, which takes most.
+	paths := func(target, published uint16, served bool) []netnstest.Path {
 		at := netip.AddrPortFrom
-		return []netnstest.Path{
-			{Name: "mesh", From: host, To: kept, Port: target, Dial: at(one.Addr.Addr(), published)},
-			{Name: "direct", From: client, To: kept, Port: target, Dial: at(addr, target)},
-			{Name: "proxy", From: host, To: kept, Port: target, Dial: proxy(b, host, client, at(addr, target))},
-			{Name: "masquerade", From: host, To: hidden, Port: target, Dial: at(one.Addr.Addr(), published+1)},
-			{Name: "vip", From: client, To: kept, Port: target, Dial: at(virtual, target)},
+		all := []netnstest.Path{
+			{Name: "mesh", From: host, To: kept, Dial: at(one.Addr.Addr(), published)},
+			{Name: "direct", From: client, To: kept, Dial: at(addr, target)},
+			{Name: "proxy", From: host, To: kept, Dial: proxy(b, host, client, at(addr, target))},
+			{Name: "masquerade", From: host, To: hidden, Dial: at(one.Addr.Addr(), published+1)},
+			{Name: "vip", From: client, To: kept, Dial: at(virtual, target)},
 		}
+		for i := range all {
+			all[i].Port, all[i].Served = target, served
+		}
+		return all
 	}
-	own, probes := paths(meshTarget, 8080), paths(80, 9080)
+	own, programs := paths(meshTarget, 8080, false), paths(80, 9080, true)
 	for _, p := range own {
 		awaitPath(b, p)
 	}
@@ -68,8 +73,10 @@ func BenchmarkMesh(b *testing.B) {
 	}{
 		{"connections", "conn/s", own, netnstest.NewConnections},
 		{"keep-alive", "exchanges/s", own, netnstest.Exchanges},
-		{"requests", "requests/s", probes, netnstest.Requests},
-		{"load", "requests/s", probes, netnstest.Load},
+		{"keep-alive-held", "exchanges/s", own, netnstest.HeldExchanges},
+		{"requests", "requests/s", own, netnstest.Requests},
+		{"load", "requests/s", own, netnstest.Load},
+		{"requests-of-program", "requests/s", programs, netnstest.Requests},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {

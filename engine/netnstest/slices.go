@@ -1,9 +1,9 @@
 package netnstest
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,21 +16,26 @@ import (
 )
 
 // Use is what is counted of a path.
-type Use int
+type Use struct {
+	kept        int                // connections of a client; 0: a new one each time
+	ask, answer func(fd int) error // what the two ends of a connection do, once
+	held        bool               // both ends on one processor
+}
 
 // The uses.
-const (
-	NewConnections Use = iota // opened, used for a byte each way, and closed
-	Exchanges                 // a byte each way over a connection that is kept
-	Requests                  // of HTTP, likewise; To serves it already
-	Load                      // Requests over loadConns connections at once
+var (
+	// NewConnections are opened, used for a byte each way, and closed.
+	NewConnections = Use{ask: exchange, answer: answer}
+	// Exchanges are of a byte each way over a connection that is kept.
+	Exchanges = Use{kept: 1, ask: exchange, answer: answer}
+	// HeldExchanges are the same with one processor for both ends: what a packet
+	// costs on its way is all there is, and who is woken where is no chance.
+	HeldExchanges = Use{kept: 1, ask: exchange, answer: answer, held: true}
+	// Requests are of HTTP, over a connection that is kept.
+	Requests = Use{kept: 1, ask: request, answer: answerRequest}
+	// Load is Requests over so many connections at once.
+	Load = Use{kept: 16, ask: request, answer: answerRequest}
 )
-
-// http reports whether requests of HTTP are counted.
-func (u Use) http() bool { return u == Requests || u == Load }
-
-// loadConns is how many clients a path under Load has.
-const loadConns = 16
 
 // In CompareSlices a round has so many slices of every path, short ones, since
 // what else the machine does changes from moment to moment; and new connections
@@ -68,12 +73,12 @@ func (s *served) turn(paths []Path, rates [][]float64) {
 	clients := make([]*client, len(paths))
 	for i, p := range paths {
 		clients[i] = s.client(p)
-		clients[i].slice(s.tb) // warm up: neighbors, caches
+		s.slice(clients[i]) // warm up: neighbors, caches
 	}
 	for range sliceCount {
 		// In an order of chance: who comes after whom finds other caches.
 		for _, i := range rand.Perm(len(paths)) {
-			rates[i] = append(rates[i], clients[i].slice(s.tb))
+			rates[i] = append(rates[i], s.slice(clients[i]))
 		}
 	}
 }
@@ -99,44 +104,26 @@ type served struct {
 type client struct {
 	Path
 	to   unix.Sockaddr
-	kept []int              // connections; none: a new one each time
-	use  func(fd int) error // of a kept one
-}
-
-// request asks and reads an answer, which is small enough for one read.
-func request(fd int) error {
-	if _, err := unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-		return err
-	}
-	buf := make([]byte, 4096)
-	n, err := unix.Read(fd, buf)
-	if err == nil && !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
-		err = fmt.Errorf("answer %q", buf[:n])
-	}
-	return err
+	kept []int // connections
 }
 
 func (s *served) client(p Path) *client {
 	s.tb.Helper()
 	at := server{p.To, p.Addr.String(), p.Port}
 	fd, ok := s.open[at]
-	if !ok && !s.use.http() {
+	if !ok && !p.Served {
 		var err error
 		if fd, err = Listen(p); err != nil {
 			s.tb.Fatalf("%s: %v", p.Name, err)
 		}
 		s.open[at] = fd
-		s.running.Go(func() { s.serve(fd) })
+		s.running.Go(func() { _ = s.hold(func() error { return s.serve(fd) }) })
 	}
-	c := &client{Path: p, use: exchange}
-	if s.use.http() {
-		c.use = request
-	}
-	kept := map[Use]int{Exchanges: 1, Requests: 1, Load: loadConns}[s.use]
+	c := &client{Path: p}
 	var err error
 	if c.to, err = target(p, fd); err == nil {
 		err = kernel.Do(p.From, func() error {
-			for range kept {
+			for range s.use.kept {
 				conn, err := connect(c.to)
 				if err != nil {
 					return err
@@ -154,22 +141,30 @@ func (s *served) client(p Path) *client {
 }
 
 // serve answers until the listener ends.
-func (s *served) serve(listener int) {
+func (s *served) serve(listener int) error {
 	for {
 		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 		if err != nil || s.stopping.Load() {
-			return
+			return err
 		}
-		if s.use == NewConnections {
-			_ = answer(fd)
+		if s.use.kept == 0 {
+			_ = s.use.answer(fd)
 			_ = unix.Close(fd)
 			continue
 		}
 		s.running.Go(func() {
-			for answer(fd) == nil {
-			}
+			_ = s.hold(func() error { return s.answerAll(fd) })
 			_ = unix.Close(fd)
 		})
+	}
+}
+
+// answerAll answers until the connection ends.
+func (s *served) answerAll(fd int) error {
+	for {
+		if err := s.use.answer(fd); err != nil {
+			return err
+		}
 	}
 }
 
@@ -193,19 +188,21 @@ func (s *served) end() {
 	}
 }
 
-// slice uses the path for a slice's time and gives how often a second.
-func (c *client) slice(tb testing.TB) float64 {
-	tb.Helper()
+// slice uses a client's path for a slice's time and gives how often a second.
+func (s *served) slice(c *client) float64 {
+	s.tb.Helper()
 	var n atomic.Int64
 	begin := time.Now()
 	during := func(use func() error) error {
-		for time.Since(begin) < sliceTime {
-			if err := use(); err != nil {
-				return err
+		return s.hold(func() error {
+			for time.Since(begin) < sliceTime {
+				if err := use(); err != nil {
+					return err
+				}
+				n.Add(1)
 			}
-			n.Add(1)
-		}
-		return nil
+			return nil
+		})
 	}
 	var err error
 	if len(c.kept) == 0 {
@@ -213,12 +210,41 @@ func (c *client) slice(tb testing.TB) float64 {
 	} else {
 		var all errgroup.Group
 		for _, fd := range c.kept {
-			all.Go(func() error { return during(func() error { return c.use(fd) }) })
+			all.Go(func() error { return during(func() error { return s.use.ask(fd) }) })
 		}
 		err = all.Wait()
 	}
 	if err != nil {
-		tb.Fatalf("%s: %v", c.Name, err)
+		s.tb.Fatalf("%s: %v", c.Name, err)
 	}
 	return float64(n.Load()) / time.Since(begin).Seconds()
+}
+
+// hold runs fn where both ends are held, if they are.
+func (s *served) hold(fn func() error) error {
+	if !s.use.held {
+		return fn()
+	}
+	var all, one unix.CPUSet
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := unix.SchedGetaffinity(0, &all)
+	if err == nil {
+		one.Set(first(all))
+		err = unix.SchedSetaffinity(0, &one)
+	}
+	if err != nil {
+		return fmt.Errorf("hold an end on a processor: %w", err)
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &all) }() // it was so before
+	return fn()
+}
+
+// first gives the first processor of a set that has one.
+func first(set unix.CPUSet) int {
+	cpu := 0
+	for !set.IsSet(cpu) {
+		cpu++
+	}
+	return cpu
 }

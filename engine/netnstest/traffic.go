@@ -1,6 +1,7 @@
 package netnstest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,7 @@ type Path struct {
 	From, To *kernel.Namespace
 	Addr     netip.Addr // where To listens; zero: at all its addresses
 	Port     uint16     // where To listens; 0: one that is free
+	Served   bool       // To listens there already and answers; else the measurement has it do so
 	// Dial is where From connects to; zero: to where To listens.
 	Dial netip.AddrPort
 }
@@ -178,6 +180,37 @@ func answer(fd int) error {
 	}
 	if err == nil {
 		_, err = unix.Write(fd, b[:])
+	}
+	return err
+}
+
+// request asks for a page and reads it, which is small enough for one read.
+func request(fd int) error {
+	if _, err := unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return err
+	}
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err == nil && !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
+		err = fmt.Errorf("answer %q", buf[:n])
+	}
+	return err
+}
+
+// body is as long as what the probe answers.
+const body = `{"hostname":"3f1c5a9d7e20","client":"192.168.77.1:43210","server":"10.0.0.5:99","method":"GET","host":"x","path":"/"}` + "\n"
+
+var page = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+
+// answerRequest is the server's side of request.
+func answerRequest(fd int) error {
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err == nil && !bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
+		err = fmt.Errorf("request %q", buf[:n])
+	}
+	if err == nil {
+		_, err = unix.Write(fd, page)
 	}
 	return err
 }
