@@ -113,8 +113,9 @@ func (h *Host) ways() []nft.Chain {
 
 // guards gives the chains that keep to themselves the links between the host
 // and the ingress sandbox, and the host and the ingress network: what comes by
-// the latter are answers, and what this table has not sent there does not leave
-// by it. A flow's packets pass them before they are redirected.
+// the latter are answers, and nobody's packets leave by it but those this table
+// has sent there. Of the host's own only the first of a flow are looked at, with
+// their source. A flow's packets pass the guard before they are redirected.
 func (h *Host) guards() []nft.Chain {
 	outside, _ := h.uplink()
 	guard := nft.Chain{Name: "guard", Kind: nft.Filter, Hook: nft.Prerouting, Priority: nft.PriorityMangle}
@@ -122,8 +123,9 @@ func (h *Host) guards() []nft.Chain {
 	if h.plugged() {
 		from := nft.InFromIndex(h.leg)
 		guard.Rules = append(guard.Rules, nft.When(from, nft.Answers(), nft.Accept()), nft.When(from, nft.Drop()))
-		chains = append(chains, nft.Chain{Name: "leaving", Kind: nft.Filter, Hook: nft.Postrouting, Priority: nft.PriorityFilter, Rules: []nft.Rule{
-			nft.When(nft.OutByIndex(h.leg), nft.NotRedirected(), nft.Drop()),
+		chains = append(chains, nft.Chain{Name: "leaving", Kind: nft.Filter, Hook: nft.Forward, Priority: nft.PriorityFilter, Rules: []nft.Rule{
+			nft.When(nft.OutByIndex(h.leg), nft.Redirected(), nft.Accept()),
+			nft.When(nft.OutByIndex(h.leg), nft.Drop()), // what is of no flow, too
 		}})
 	}
 	guard.Rules = append(guard.Rules,
@@ -145,6 +147,7 @@ func (h *Host) guards() []nft.Chain {
 func (h *Host) source() nft.Chain {
 	outside, inside := h.uplink()
 	c := nft.Chain{Name: "source", Kind: nft.NAT, Hook: nft.Postrouting, Priority: nft.PrioritySrcNAT - 1}
+	c.Rules = append(c.Rules, nft.When(nft.OutBy(legName), nft.NotRedirected(), nft.Drop()))
 	for _, device := range []string{uplinkOutside, legName} {
 		out := nft.OutBy(device)
 		for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), outside[0].Masked()} {

@@ -107,7 +107,8 @@ func (h *Host) routeAliases() error {
 }
 
 // othersRoute finds a use of the aliases' addresses that is not this mesh's:
-// they are nobody's by the book, but some have them.
+// they are nobody's by the book, but some have them. Routes are looked at one by
+// one, for a router may have a million.
 func (h *Host) othersRoute() error {
 	nl, err := h.Namespace.Netlink()
 	if err != nil {
@@ -115,21 +116,32 @@ func (h *Host) othersRoute() error {
 	}
 	for _, family := range families(h.IPv6) {
 		_, aliases := aliasHop(family)
-		routes, err := nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		var found error
+		err := nl.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+			if usesAliases(r, aliases) {
+				found = fmt.Errorf("%s, whose addresses the mesh has for tasks, are in use on this host: route to %s", aliases, r.Dst)
+			}
+			return found == nil
+		})
+		switch {
+		case found != nil:
+			return found
+		case err != nil && !errors.Is(err, netlink.ErrDumpInterrupted):
 			return fmt.Errorf("list routes: %w", err)
-		}
-		for _, r := range routes {
-			if r.Dst == nil || (r.Priority == aliasMetric && r.Table == unix.RT_TABLE_MAIN) {
-				continue
-			}
-			addr, _ := netip.AddrFromSlice(r.Dst.IP)
-			if ones, _ := r.Dst.Mask.Size(); ones > 0 && addr.IsValid() && netip.PrefixFrom(addr, ones).Overlaps(aliases) {
-				return fmt.Errorf("%s, whose addresses the mesh has for tasks, are in use on this host: route to %s", aliases, r.Dst)
-			}
 		}
 	}
 	return nil
+}
+
+// usesAliases reports whether a route, not to everywhere, is to any of the
+// aliases, and not the leg's.
+func usesAliases(r netlink.Route, aliases netip.Prefix) bool {
+	if r.Dst == nil || (r.Priority == aliasMetric && r.Table == unix.RT_TABLE_MAIN) {
+		return false
+	}
+	addr, _ := netip.AddrFromSlice(r.Dst.IP)
+	ones, _ := r.Dst.Mask.Size()
+	return ones > 0 && addr.IsValid() && netip.PrefixFrom(addr, ones).Overlaps(aliases)
 }
 
 // legDrift compares the kernel with what connectLeg has made.

@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -215,7 +216,7 @@ func TestStraightDrift(t *testing.T) {
 	b.answers(t)
 	for _, c := range []struct{ name, do, want string }{
 		{"a task's place is lost", "nft delete element inet weft-mesh slots4 { tcp . 8080 . 0x00000000 }", "8080/tcp nftables set slots4: 8080/tcp no. 0 -> " + aliasAddr + ":80 is missing"},
-		{"a guard is lost", "nft flush chain inet weft-mesh leaving", "nftables chain leaving has 0 rules, should have 1"},
+		{"a guard is lost", "nft flush chain inet weft-mesh leaving", "nftables chain leaving has 0 rules, should have 2"},
 		{"frames get no destination", "nft delete table netdev weftleg0", "nftables table weftleg0 of the ingress network, which leads to tasks, is missing"},
 		{"no route", "ip route del 240.0.0.0/4", "a route to the tasks' aliases by weft-mesh is missing"},
 		{"the link is down", "ip link set weft-mesh down", "the link weft-mesh to the ingress network is missing or down"},
@@ -306,6 +307,38 @@ func TestStraightGuards(t *testing.T) {
 	n, from, err := l.ReadFrom(buf)
 	if err != nil || string(buf[:n]) != "from outside" {
 		t.Errorf("the host got %q from %v: %v", buf[:n], from, err)
+	}
+}
+
+// What is of no flow, a reset somebody has made up, does not get to an alias.
+func TestStraightGuardsFlowless(t *testing.T) {
+	b := newStraightHost(t, firstNode())
+	b.publish(t, target)
+	b.answers(t)
+	netnstest.Exec(t, b.client, "ip", "route", "add", "240.0.0.0/4", "via", hostAddr)
+	seen, err := listenIn(t, b.task, "ip4:tcp", "0.0.0.0")
+	must(t, err)
+	const forged = 4321
+	reset := binary.BigEndian.AppendUint16(nil, forged)
+	reset = binary.BigEndian.AppendUint16(reset, 80)
+	reset = append(reset, 0, 0, 0, 1, 0, 0, 0, 0, 5<<4, 1<<2, 0, 0, 0, 0, 0, 0) // RFC 9293: RST
+	must(t, kernel.Do(b.client, func() error {
+		c, err := new(net.Dialer).DialContext(t.Context(), "ip4:tcp", aliasAddr)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		_, err = c.Write(reset)
+		return err
+	}))
+	b.answers(t) // comes after it
+	buf := make([]byte, 128)
+	must(t, seen.SetReadDeadline(time.Now().Add(3*time.Second)))
+	for range 2 { // two packets of the flow at least
+		n, from, err := seen.ReadFrom(buf)
+		if err != nil || n < 2 || binary.BigEndian.Uint16(buf) == forged {
+			t.Fatalf("the task got %x from %v: %v", buf[:n], from, err)
+		}
 	}
 }
 

@@ -168,7 +168,8 @@ func NoTrack() Rule { return of(&expr.Notrack{}) }
 // Redirected matches packets of flows whose destination was changed (DNAT).
 func Redirected() Rule { return bits(expr.CtKeySTATUS, ctStatusDNAT) }
 
-// NotRedirected matches the others.
+// NotRedirected matches packets of the other flows; what is of no flow, it
+// matches as little as Redirected does.
 func NotRedirected() Rule { return test(expr.CtKeySTATUS, ctStatusDNAT, expr.CmpOpEq) }
 
 // bits matches if any of mask's bits is set.
