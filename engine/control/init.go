@@ -67,7 +67,7 @@ func (n *Node) initConfig(req *swarm.InitRequest) (startConfig, error) {
 	if err != nil {
 		return none, fault.Invalid("invalid ListenAddr %q: %w", req.ListenAddr, err)
 	}
-	if err := nameSpec(&req.Spec); err != nil {
+	if err := checkSpec(&req.Spec); err != nil {
 		return none, err
 	}
 	listen, err := resolveListen(addr)
@@ -121,14 +121,15 @@ func (n *Node) localFor(listen, advertise netip.Addr) (netip.Addr, error) {
 	return a, nil
 }
 
-func nameSpec(spec *swarm.Spec) error {
+// checkSpec names a swarm's spec as all are, and refuses what can't be one.
+func checkSpec(spec *swarm.Spec) error {
 	if spec.Name == "" {
 		spec.Name = "default"
 	}
 	if spec.Name != "default" {
 		return fault.Invalid(`swarm spec must be named "default"`)
 	}
-	return nil
+	return noNulls("ExternalCAs", spec.CAConfig.ExternalCAs)
 }
 
 // The smallest subnet Docker gives an overlay network, and the one it gives

@@ -2,6 +2,8 @@ package control
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
@@ -151,7 +153,22 @@ func (n *Node) serviceSpec(ctx context.Context, c api.ControlClient, spec *swarm
 	if err := n.resolveNetworks(ctx, c, spec); err != nil {
 		return nil, err
 	}
-	conv, err := convert.ServiceSpecToGRPC(*spec)
+	return toService(*spec)
+}
+
+// toService converts a spec whose networks are IDs.
+func toService(spec swarm.ServiceSpec) (*api.ServiceSpec, error) {
+	if c := spec.TaskTemplate.ContainerSpec; c != nil {
+		if err := errors.Join(noNulls("Secrets", c.Secrets), noNulls("Configs", c.Configs), noNulls("Ulimits", c.Ulimits)); err != nil {
+			return nil, err
+		}
+	}
+	if p := spec.TaskTemplate.PluginSpec; p != nil {
+		if err := noNulls("Privileges", p.Privileges); err != nil {
+			return nil, err
+		}
+	}
+	conv, err := convert.ServiceSpecToGRPC(spec)
 	if err != nil {
 		return nil, fault.Invalid("%w", err)
 	}
@@ -164,6 +181,14 @@ func (n *Node) serviceSpec(ctx context.Context, c api.ControlClient, spec *swarm
 		return nil, fault.Invalid("service does not use container tasks")
 	}
 	return &conv, nil
+}
+
+// noNulls refuses a list with nulls, which convert does not expect.
+func noNulls[T any](name string, list []*T) error {
+	if slices.Contains(list, nil) {
+		return fault.Invalid("invalid %s: an element is null", name)
+	}
+	return nil
 }
 
 // resolveNetworks turns the names of a spec's networks into IDs, in place: in

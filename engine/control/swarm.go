@@ -117,7 +117,7 @@ func (n *Node) Update(ctx context.Context, version uint64, spec swarm.Spec, flag
 		if err != nil {
 			return err
 		}
-		if err := nameSpec(&spec); err != nil {
+		if err := checkSpec(&spec); err != nil {
 			return err
 		}
 		conv, err := convert.SwarmSpecToGRPC(spec)

@@ -77,6 +77,10 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 	if err != nil {
 		return model.ContainerSpec{}, err
 	}
+	limits, err := ulimits(host.Ulimits)
+	if err != nil {
+		return model.ContainerSpec{}, err
+	}
 	noNew, all, err := securityOptions(host.SecurityOpt)
 	if err != nil {
 		return model.ContainerSpec{}, err
@@ -106,7 +110,7 @@ func containerSpec(r *request, req container.CreateRequest) (model.ContainerSpec
 			TTY: c.Tty, OpenStdin: c.OpenStdin, StdinOnce: c.StdinOnce, Domainname: c.Domainname,
 			Groups: host.GroupAdd, CapAdd: host.CapAdd, CapDrop: host.CapDrop, NoNewPrivileges: noNew, AllSyscalls: all,
 			ReadOnlyRoot: host.ReadonlyRootfs, Mounts: mounts, ShmSize: host.ShmSize, Sysctls: host.Sysctls,
-			Ulimits: ulimits(host.Ulimits), OOMScoreAdj: host.OomScoreAdj, Resources: res,
+			Ulimits: limits, OOMScoreAdj: host.OomScoreAdj, Resources: res,
 		},
 		Volumes: targets, VolumesFrom: from, Binds: host.Binds,
 		Labels: c.Labels, NetworkMode: mode, Networks: requests, Naming: naming,

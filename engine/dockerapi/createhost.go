@@ -40,12 +40,15 @@ func resourceBounds(r container.Resources) (model.Resources, error) {
 	return out, nil
 }
 
-func ulimits(list []*container.Ulimit) []model.Ulimit {
+func ulimits(list []*container.Ulimit) ([]model.Ulimit, error) {
 	var out []model.Ulimit
 	for _, u := range list {
+		if u == nil {
+			return nil, fault.Invalid("invalid ulimit null: it must have Name, Soft and Hard")
+		}
 		out = append(out, model.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
-	return out
+	return out, nil
 }
 
 // securityOptions reads --security-opt.

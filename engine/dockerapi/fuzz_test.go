@@ -49,7 +49,7 @@ func FuzzBody(f *testing.F) {
 	}
 	for i := range paths {
 		for _, body := range []string{
-			`{}`, `null`, `[]`, `"x"`, `{"Image":"weft/probe","HostConfig":{"NetworkMode":"x","Ulimits":[null],"Mounts":[{}],"Devices":null}}`,
+			`{}`, `null`, `[]`, `"x"`, `{"Image":"a","HostConfig":{"Ulimits":[null]}}`, `{"Image":"weft/probe","HostConfig":{"NetworkMode":"x","Ulimits":[null],"Mounts":[{}],"Devices":null}}`,
 			`{"Image":"a","NetworkingConfig":{"EndpointsConfig":{"x":null,"y":{"IPAMConfig":null}}}}`, `{"Name":"n","Driver":"overlay","IPAM":{"Config":[{}]}}`,
 			`{"Container":"c","EndpointConfig":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}`,
 			`{"TaskTemplate":{"ContainerSpec":{"Configs":[null],"Mounts":[{"TmpfsOptions":null}],"Privileges":{}}},"Mode":{"Replicated":{}}}`,

@@ -227,16 +227,20 @@ func (s *served) hold(fn func() error) error {
 	}
 	var all, one unix.CPUSet
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	err := unix.SchedGetaffinity(0, &all)
 	if err == nil {
 		one.Set(first(all))
 		err = unix.SchedSetaffinity(0, &one)
 	}
 	if err != nil {
+		runtime.UnlockOSThread()
 		return fmt.Errorf("hold an end on a processor: %w", err)
 	}
-	defer func() { _ = unix.SchedSetaffinity(0, &all) }() // it was so before
+	defer func() {
+		if unix.SchedSetaffinity(0, &all) == nil { // else the thread ends with its goroutine
+			runtime.UnlockOSThread()
+		}
+	}()
 	return fn()
 }
 
