@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"syscall"
@@ -210,7 +211,8 @@ func namesFollow(t *testing.T, one, two node) {
 }
 
 // ticker is a connection that is held open: what is sent through it every
-// 200 ms comes back and is counted.
+// 200 ms comes back and is counted. It is made when another one was answered: a
+// task runs before its program listens.
 type ticker struct {
 	node      node
 	container string
@@ -219,8 +221,10 @@ type ticker struct {
 func tick(t *testing.T, n node, container, network, to string) ticker {
 	t.Helper()
 	host, port, _ := strings.Cut(to, ":")
+	to = host + " " + port
 	n.does(t, "run", "-d", "--name", container, "--network", network, "busybox", "sh", "-c",
-		"(while true; do echo tick; sleep 0.2; done) | nc "+host+" "+port+" >/ticks; touch /lost; sleep 1000")
+		"until echo ready | nc -w 3 "+to+" 2>/why | grep -q ready; do sleep 0.1; done;"+
+			"(while true; do echo tick; sleep 0.2; done) | nc "+to+" >/ticks 2>/why; touch /lost; sleep 1000")
 	k := ticker{n, container}
 	k.goesOn(t)
 	return k
@@ -234,16 +238,22 @@ func (k ticker) count(t *testing.T) int {
 	return count
 }
 
+// why gives what the client has complained of.
+func (k ticker) why(t *testing.T) string {
+	t.Helper()
+	return k.node.docker(t, "exec", k.container, "cat", "/why").out
+}
+
 // goesOn waits for more answers over the same connection.
 func (k ticker) goesOn(t *testing.T) {
 	t.Helper()
 	before := k.count(t)
 	await(t, 30*time.Second, func() (bool, string) {
 		if r := k.node.docker(t, "exec", k.container, "ls", "/lost"); r.code == 0 {
-			t.Fatalf("%s: the connection was lost", k.container)
+			t.Fatalf("%s: the connection was lost: %s", k.container, k.why(t))
 		}
 		now := k.count(t)
-		return now > before+2, strconv.Itoa(now)
+		return now > before+2, fmt.Sprintf("%d answers %s", now, k.why(t))
 	})
 }
 
