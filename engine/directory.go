@@ -28,7 +28,8 @@ type directory struct {
 	mu        sync.Mutex // guards the following
 	networks  map[string]model.Network
 	records   map[string]map[string]model.Record // by network and endpoint
-	zones     map[zoneKey]*dns.Zone              // made when asked for, dropped when records change
+	served    map[string]map[string]model.Record // what names are made of, likewise: virtual IPs first
+	zones     map[zoneKey]*dns.Zone              // made when asked for, dropped when served changes
 	sandboxes map[string]*resident               // by container
 	unheard   map[string]chan struct{}           // swarm networks somebody waits to hear of; closed then
 
@@ -60,14 +61,15 @@ type resident struct {
 
 func newDirectory(log *slog.Logger) *directory {
 	return &directory{
-		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{},
+		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{}, served: map[string]map[string]model.Record{},
 		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{}, unheard: map[string]chan struct{}{},
 		changed: make(chan struct{}, 1), dirty: map[string]bool{},
 	}
 }
 
-// run brings the virtual IPs of sandboxes up to date with the records until
-// ctx ends.
+// run brings the virtual IPs of sandboxes up to date with the records, and then
+// the names, until ctx ends. Who has a service's address from a name can use it:
+// a flow that began before would go nowhere for as long as it lasts.
 func (d *directory) run(ctx context.Context) {
 	for {
 		select {
@@ -75,26 +77,35 @@ func (d *directory) run(ctx context.Context) {
 			return
 		case <-d.changed:
 		}
-		affected, draining := d.due()
-		for _, s := range affected {
-			if err := s.balance(); err != nil {
-				d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
-			}
-		}
-		for id, endpoints := range draining {
-			d.heard(id, endpoints)
-		}
+		d.update(ctx)
 	}
 }
 
-// due gives the sandboxes whose networks have changed since the last call, and
-// what drains on each of these networks.
-func (d *directory) due() (affected []*resident, draining map[string][]string) {
+// update does so for what has changed since.
+func (d *directory) update(ctx context.Context) {
+	affected, draining, records := d.due()
+	for _, s := range affected {
+		if err := s.balance(); err != nil {
+			d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
+		}
+	}
+	d.serve(records)
+	for id, endpoints := range draining {
+		d.heard(id, endpoints)
+	}
+}
+
+// due gives the sandboxes whose networks have changed since the last call, what
+// drains on each of these networks, and the records of those of the swarm.
+func (d *directory) due() (affected []*resident, draining map[string][]string, records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	draining = map[string][]string{}
+	draining, records = map[string][]string{}, map[string]map[string]model.Record{}
 	for id := range d.dirty {
 		draining[id] = nil
+		if d.networks[id].Scope != model.ScopeLocal { // those are served as they change
+			records[id] = maps.Clone(d.records[id])
+		}
 		for _, r := range d.records[id] {
 			if r.Disabled {
 				draining[id] = append(draining[id], r.EndpointID)
@@ -107,7 +118,22 @@ func (d *directory) due() (affected []*resident, draining map[string][]string) {
 		}
 	}
 	clear(d.dirty)
-	return affected, draining
+	return affected, draining, records
+}
+
+// serve makes names of the records of networks.
+func (d *directory) serve(records map[string]map[string]model.Record) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, r := range records {
+		d.served[id] = r
+		delete(d.zones, zoneKey{id, false})
+		delete(d.zones, zoneKey{id, true})
+		if heard := d.unheard[id]; heard != nil {
+			close(heard)
+			delete(d.unheard, id)
+		}
+	}
 }
 
 // apply takes changes of a swarm network's records; whole says that they are
@@ -125,22 +151,25 @@ func (d *directory) apply(networkID string, changes []gossip.RecordChange, whole
 			d.records[networkID][c.Record.EndpointID] = c.Record
 		}
 	}
-	if heard := d.unheard[networkID]; heard != nil {
-		close(heard)
-		delete(d.unheard, networkID)
-	}
 	d.touch(networkID)
 }
 
 // touch notes that the records of a network have changed. d.mu is held.
 func (d *directory) touch(networkID string) {
-	delete(d.zones, zoneKey{networkID, false})
-	delete(d.zones, zoneKey{networkID, true})
 	d.dirty[networkID] = true
 	select {
 	case d.changed <- struct{}{}:
 	default:
 	}
+}
+
+// touchLocal does that for a network of this node, which has no virtual IPs: its
+// names are right when the call returns. d.mu is held.
+func (d *directory) touchLocal(networkID string) {
+	d.served[networkID] = maps.Clone(d.records[networkID])
+	delete(d.zones, zoneKey{networkID, false})
+	delete(d.zones, zoneKey{networkID, true})
+	d.touch(networkID)
 }
 
 // place is what the directory is told of a container.
@@ -195,7 +224,7 @@ func (d *directory) enter(p place) error {
 			d.records[networkID] = map[string]model.Record{}
 		}
 		d.records[networkID][localRecord(p.containerID, networkID)] = r
-		d.touch(networkID)
+		d.touchLocal(networkID)
 	}
 	d.mu.Unlock()
 	return s.balance()
@@ -265,7 +294,7 @@ func (d *directory) forget(containerID string) {
 	for networkID, rows := range d.records {
 		if key := localRecord(containerID, networkID); rows[key].EndpointID != "" {
 			delete(rows, key)
-			d.touch(networkID)
+			d.touchLocal(networkID)
 		}
 	}
 }
@@ -333,7 +362,7 @@ func (s *resident) Zones() []*dns.Zone {
 		key := zoneKey{id, s.plain}
 		z := d.zones[key]
 		if z == nil {
-			records := slices.Collect(maps.Values(d.records[id]))
+			records := slices.Collect(maps.Values(d.served[id]))
 			if s.plain {
 				for i := range records {
 					records[i].VIP = netip.Addr{}
@@ -384,7 +413,7 @@ func (s *resident) unheard() chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, id := range s.networks {
-		if d.networks[id].Scope != model.ScopeSwarm || d.records[id] != nil {
+		if d.networks[id].Scope != model.ScopeSwarm || d.served[id] != nil {
 			continue
 		}
 		if d.unheard[id] == nil {

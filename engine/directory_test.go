@@ -107,6 +107,10 @@ func TestDirectoryServesMachines(t *testing.T) {
 	d.apply("n", []gossip.RecordChange{{Record: model.Record{
 		EndpointID: "e", Name: "web.1", ServiceName: "web", VIP: netip.MustParseAddr("10.20.0.9"), Addr: netip.MustParseAddr("10.20.0.7"),
 	}}}, true)
+	if len(d.served["n"]) != 0 {
+		t.Error("a name is served before its virtual IP can be")
+	}
+	d.update(t.Context())
 	machines := place{containerID: "tap-n", sandbox: ns.Path(), networks: []model.Network{nw}, at: []netip.Addr{netip.MustParseAddr("10.20.0.1")}}
 	sandbox := place{containerID: "box", sandbox: ns.Path(), networks: []model.Network{nw}}
 	for server, p := range map[string]place{"10.20.0.1:53": machines, "127.0.0.11:53": sandbox} {
@@ -161,6 +165,7 @@ func TestSearchOrder(t *testing.T) {
 // TestSettle waits for the gossip to speak of a swarm network.
 func TestSettle(t *testing.T) {
 	d := newDirectory(slog.New(slog.DiscardHandler))
+	d.heard = func(string, []string) {}
 	d.networks["o"] = model.Network{ID: "o", Scope: model.ScopeSwarm}
 	d.networks["l"] = model.Network{ID: "l", Scope: model.ScopeLocal}
 	s := &resident{dir: d, networks: []string{"l", "o"}}
@@ -175,6 +180,7 @@ func TestSettle(t *testing.T) {
 	settled := make(chan bool)
 	go func() { settled <- s.Settle(t.Context()) }()
 	d.apply("o", nil, true)
+	d.update(t.Context())
 	<-settled // waited or not: apply may have come first
 	if s.Settle(t.Context()) || s.unheard() != nil {
 		t.Error("waits for what was heard")
