@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weft/engine/fault"
@@ -21,6 +22,7 @@ import (
 // what should exist. It outlives the Manager, as the kernel does.
 type world struct {
 	mu       sync.Mutex
+	more     *sync.Cond       // events or checks; of mu
 	fail     map[string]error // by call, as in "join" or "start"
 	things   map[string]bool  // "sandbox ID", "endpoint NET", "bundle ID", "address NET"
 	procs    map[string]chan model.ExitStatus
@@ -34,10 +36,12 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{
+	w := &world{
 		fail: map[string]error{}, things: map[string]bool{},
 		procs: map[string]chan model.ExitStatus{}, saved: map[string]model.Container{},
 	}
+	w.more = sync.NewCond(&w.mu)
+	return w
 }
 
 func (w *world) manager(t *testing.T) *workload.Manager {
@@ -48,6 +52,7 @@ func (w *world) manager(t *testing.T) *workload.Manager {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.events = append(w.events, e.Type+" "+e.Action)
+			w.more.Broadcast()
 		},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
@@ -157,6 +162,7 @@ func (w *world) Check(ctx context.Context, _ string, spec model.ExecSpec) (int, 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.checks++
+	w.more.Broadcast()
 	return w.ill, strings.Join(spec.Args, " "), nil
 }
 
@@ -172,6 +178,32 @@ func (w *world) checked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.checks
+}
+
+// awaitChecks waits, in a bubble of synctest, for the nth check and what comes of
+// it.
+func (w *world) awaitChecks(n int) { w.await(func() bool { return w.checks >= n }) }
+
+// awaitEvents does so for the nth of these events.
+func (w *world) awaitEvents(event string, n int) {
+	w.await(func() bool {
+		count := 0
+		for _, e := range w.events {
+			if e == event {
+				count++
+			}
+		}
+		return count >= n
+	})
+}
+
+func (w *world) await(there func() bool) {
+	w.mu.Lock()
+	for !there() {
+		w.more.Wait()
+	}
+	w.mu.Unlock()
+	synctest.Wait()
 }
 
 // published gives the events so far.

@@ -43,14 +43,12 @@ func TestRestartPolicies(t *testing.T) {
 					synctest.Wait()
 					begin := time.Now()
 					rec := record(t, m, id)
-					for rec.State == model.StateRestarting {
-						time.Sleep(time.Millisecond) // virtual
-						rec = record(t, m, id)
-					}
-					if rec.State != model.StateRunning {
+					if rec.State != model.StateRestarting {
 						break
 					}
-					if want := 100 * time.Millisecond << (starts - 1); time.Since(begin).Round(5*time.Millisecond) != want {
+					w.awaitEvents("container start", starts+1)
+					rec = record(t, m, id)
+					if want := 100 * time.Millisecond << (starts - 1); time.Since(begin) != want {
 						t.Errorf("pause before start %d: %v, want %v", starts+1, time.Since(begin), want)
 					}
 					starts++
@@ -93,7 +91,7 @@ func TestStopRestsThePolicy(t *testing.T) {
 		if stopped, err := m.Stop(t.Context(), id, "", nil); err != nil || !stopped {
 			t.Errorf("stop while it waits: %t, %v", stopped, err)
 		}
-		time.Sleep(time.Hour) // virtual
+		<-time.After(time.Hour) // in which nothing comes
 		if rec := record(t, m, id); rec.State != model.StateExited {
 			t.Errorf("after an hour: %s", rec.State)
 		}
@@ -129,7 +127,7 @@ func TestResume(t *testing.T) {
 		if err := later.Resume(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second) // virtual
+		w.awaitEvents("container start", len(ids)+4)
 		var running []string
 		for name, id := range ids {
 			if record(t, later, id).State == model.StateRunning {
@@ -153,26 +151,34 @@ func TestHealth(t *testing.T) {
 		w.exitChecks(1)
 		id := started(t, m, s)
 		status := func() model.HealthStatus { return record(t, m, id).Health.Status }
-		time.Sleep(30*time.Second + time.Millisecond)
-		if got := status(); got != model.HealthStarting || w.checked() != 30 {
-			t.Errorf("in the start period: %s after %d checks", got, w.checked())
+		begin := time.Now()
+		check := func(n int, at time.Duration) {
+			t.Helper()
+			w.awaitChecks(n)
+			if took := time.Since(begin); took != at {
+				t.Errorf("check %d after %v, want %v", n, took, at)
+			}
+		}
+		check(30, 30*time.Second)
+		if got := status(); got != model.HealthStarting {
+			t.Errorf("in the start period: %s", got)
 		}
 		w.exitChecks(0)
-		time.Sleep(time.Second)
+		check(31, 31*time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("after a check that succeeds: %s", got)
 		}
 		w.exitChecks(1)
-		time.Sleep(11 * time.Second)
+		check(32, 41*time.Second)
 		if got := record(t, m, id).Health; got.Status != model.Healthy || got.FailingStreak != 1 || len(got.Log) != 5 {
 			t.Errorf("after one failure: %+v", got)
 		}
-		time.Sleep(10 * time.Second)
+		check(33, 51*time.Second)
 		if got := status(); got != model.Unhealthy {
 			t.Errorf("after two failures: %s", got)
 		}
 		w.exitChecks(0)
-		time.Sleep(10 * time.Second)
+		check(34, 61*time.Second)
 		if got := status(); got != model.Healthy {
 			t.Errorf("recovered: %s", got)
 		}
@@ -182,7 +188,7 @@ func TestHealth(t *testing.T) {
 		w.exit(id, 0)
 		synctest.Wait()
 		checks := w.checked()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute) // in which nothing comes
 		if w.checked() != checks {
 			t.Error("checks of a container that has ended")
 		}
@@ -197,7 +203,7 @@ func TestHealthTimeout(t *testing.T) {
 		s := spec("one", "ov")
 		s.Health = &model.HealthCheck{Args: []string{"hang"}, Interval: time.Second, Timeout: 2 * time.Second, Retries: 1}
 		id := started(t, m, s)
-		time.Sleep(4 * time.Second)
+		w.awaitEvents("container health_status: unhealthy", 1)
 		rec := record(t, m, id)
 		if rec.Health.Status != model.Unhealthy || rec.Health.Log[0].ExitCode != -1 || rec.Health.Log[0].Output != "Health check exceeded timeout (2s)" {
 			t.Errorf("%+v", rec.Health)
