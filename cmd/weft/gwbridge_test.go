@@ -65,30 +65,14 @@ func TestGatewayBridge(t *testing.T) {
 // serve has a server outside tell who asks it.
 func (b *gatewayBed) serve(t *testing.T) {
 	t.Helper()
-	var l net.Listener
-	must(t, kernel.Do(b.outside, func() (err error) {
-		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimSuffix(b.nodes[0].addr(), ".1")+".200:80")
-		return err
-	}))
-	t.Cleanup(func() { _ = l.Close() })
-	b.server = l.Addr().String()
-	go func() { // ends with the listener
+	b.server = netnstest.Serve(t, b.outside, strings.TrimSuffix(b.nodes[0].addr(), ".1")+".200:80", func(c net.Conn) {
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			if _, err := c.Read(make([]byte, 64)); err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				for {
-					if _, err := c.Read(make([]byte, 64)); err != nil {
-						return
-					}
-					_, _ = fmt.Fprintln(c, c.RemoteAddr())
-				}
-			}()
+			_, _ = fmt.Fprintln(c, c.RemoteAddr())
 		}
-	}()
+	}).String()
 }
 
 // goesOutAs wants the server to see a container come from an address.
