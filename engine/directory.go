@@ -126,13 +126,18 @@ func (d *directory) serve(records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, r := range records {
-		d.served[id] = r
-		delete(d.zones, zoneKey{id, false})
-		delete(d.zones, zoneKey{id, true})
-		if heard := d.unheard[id]; heard != nil {
-			close(heard)
-			delete(d.unheard, id)
-		}
+		d.name(id, r)
+	}
+}
+
+// name makes names of a network's records. d.mu is held.
+func (d *directory) name(networkID string, records map[string]model.Record) {
+	d.served[networkID] = records
+	delete(d.zones, zoneKey{networkID, false})
+	delete(d.zones, zoneKey{networkID, true})
+	if heard := d.unheard[networkID]; heard != nil {
+		close(heard)
+		delete(d.unheard, networkID)
 	}
 }
 
@@ -166,9 +171,7 @@ func (d *directory) touch(networkID string) {
 // touchLocal does that for a network of this node, which has no virtual IPs: its
 // names are right when the call returns. d.mu is held.
 func (d *directory) touchLocal(networkID string) {
-	d.served[networkID] = maps.Clone(d.records[networkID])
-	delete(d.zones, zoneKey{networkID, false})
-	delete(d.zones, zoneKey{networkID, true})
+	d.name(networkID, maps.Clone(d.records[networkID]))
 	d.touch(networkID)
 }
 

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
@@ -181,14 +180,6 @@ func toService(spec swarm.ServiceSpec) (*api.ServiceSpec, error) {
 		return nil, fault.Invalid("service does not use container tasks")
 	}
 	return &conv, nil
-}
-
-// noNulls refuses a list with nulls, which convert does not expect.
-func noNulls[T any](name string, list []*T) error {
-	if slices.Contains(list, nil) {
-		return fault.Invalid("invalid %s: an element is null", name)
-	}
-	return nil
 }
 
 // resolveNetworks turns the names of a spec's networks into IDs, in place: in
