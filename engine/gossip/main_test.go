@@ -44,11 +44,14 @@ func TestMain(m *testing.M) {
 		panic(fmt.Sprintf("%v: %s", err, out))
 	}
 	// A probe under way ends with its interval, after memberlist has ended.
-	// networkdb awaits the answer of a node that is gone for 30 s at most, also
-	// after its Close.
+	// networkdb ends what it does every so often only after its Close has
+	// returned: it awaits a node that is gone, and one that failed, for 30 s at
+	// most.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
-		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).bulkSyncNode"))
+		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).bulkSyncNode"),
+		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).reconnectNode"),
+		goleak.IgnoreAnyFunction("github.com/docker/docker/libnetwork/networkdb.(*NetworkDB).rejoinClusterBootStrap"))
 }
 
 // again runs the tests in a new network namespace.
