@@ -25,8 +25,7 @@ import (
 type directory struct {
 	log *slog.Logger
 
-	mu        sync.Mutex // guards the following
-	networks  map[string]model.Network
+	mu        sync.Mutex                         // guards the following
 	records   map[string]map[string]model.Record // by network and endpoint
 	served    map[string]map[string]model.Record // what names are made of, likewise: virtual IPs first
 	zones     map[zoneKey]*dns.Zone              // made when asked for, dropped when served changes
@@ -35,7 +34,7 @@ type directory struct {
 
 	heard   func(networkID string, draining []string) // told when the virtual IPs spare these endpoints
 	changed chan struct{}                             // has room for one: networks in dirty
-	dirty   map[string]bool
+	dirty   map[string]bool                           // by network: whether names are to be made of its records
 }
 
 // zoneKey is a network, as sandboxes see it or as virtual machines do.
@@ -52,16 +51,16 @@ type resident struct {
 	resolver *dns.Resolver
 	plain    bool // its clients are virtual machines, in which nothing balances virtual IPs
 
-	mu        sync.Mutex // held while virtual IPs are written; guards known
-	known     bool       // their table was written before
-	networks  []string   // guarded by directory.mu, as the following
+	mu        sync.Mutex      // held while virtual IPs are written; guards known
+	known     bool            // their table was written before
+	networks  []model.Network // guarded by directory.mu, as the following
 	upstreams []dns.Upstream
 	ndots     bool
 }
 
 func newDirectory(log *slog.Logger) *directory {
 	return &directory{
-		log: log, networks: map[string]model.Network{}, records: map[string]map[string]model.Record{}, served: map[string]map[string]model.Record{},
+		log: log, records: map[string]map[string]model.Record{}, served: map[string]map[string]model.Record{},
 		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{}, unheard: map[string]chan struct{}{},
 		changed: make(chan struct{}, 1), dirty: map[string]bool{},
 	}
@@ -96,14 +95,14 @@ func (d *directory) update(ctx context.Context) {
 }
 
 // due gives the sandboxes whose networks have changed since the last call, what
-// drains on each of these networks, and the records of those of the swarm.
+// drains on each of these networks, and the records to make names of.
 func (d *directory) due() (affected []*resident, draining map[string][]string, records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	draining, records = map[string][]string{}, map[string]map[string]model.Record{}
-	for id := range d.dirty {
+	for id, names := range d.dirty {
 		draining[id] = nil
-		if d.networks[id].Scope != model.ScopeLocal { // those are served as they change
+		if names {
 			records[id] = maps.Clone(d.records[id])
 		}
 		for _, r := range d.records[id] {
@@ -113,7 +112,7 @@ func (d *directory) due() (affected []*resident, draining map[string][]string, r
 		}
 	}
 	for _, s := range d.sandboxes {
-		if slices.ContainsFunc(s.networks, func(id string) bool { return d.dirty[id] }) {
+		if slices.ContainsFunc(s.networks, func(nw model.Network) bool { _, dirty := d.dirty[nw.ID]; return dirty }) {
 			affected = append(affected, s)
 		}
 	}
@@ -121,24 +120,42 @@ func (d *directory) due() (affected []*resident, draining map[string][]string, r
 	return affected, draining, records
 }
 
-// serve makes names of the records of networks.
+// serve makes names of the records of networks, if they are still here.
 func (d *directory) serve(records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, r := range records {
-		d.name(id, r)
+		if d.records[id] != nil {
+			d.name(id, r)
+		}
 	}
 }
 
 // name makes names of a network's records. d.mu is held.
 func (d *directory) name(networkID string, records map[string]model.Record) {
+	d.unname(networkID)
 	d.served[networkID] = records
-	delete(d.zones, zoneKey{networkID, false})
-	delete(d.zones, zoneKey{networkID, true})
 	if heard := d.unheard[networkID]; heard != nil {
 		close(heard)
 		delete(d.unheard, networkID)
 	}
+}
+
+// unname ends the names of a network. d.mu is held.
+func (d *directory) unname(networkID string) {
+	delete(d.served, networkID)
+	delete(d.zones, zoneKey{networkID, false})
+	delete(d.zones, zoneKey{networkID, true})
+}
+
+// drop forgets a network that this node is not on any more. When it is again,
+// nothing is known of it before the gossip has spoken.
+func (d *directory) drop(networkID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.records, networkID)
+	delete(d.dirty, networkID)
+	d.unname(networkID)
 }
 
 // apply takes changes of a swarm network's records; whole says that they are
@@ -156,12 +173,13 @@ func (d *directory) apply(networkID string, changes []gossip.RecordChange, whole
 			d.records[networkID][c.Record.EndpointID] = c.Record
 		}
 	}
-	d.touch(networkID)
+	d.touch(networkID, true)
 }
 
-// touch notes that the records of a network have changed. d.mu is held.
-func (d *directory) touch(networkID string) {
-	d.dirty[networkID] = true
+// touch notes that the records of a network have changed, and whether names are
+// to be made of them. d.mu is held.
+func (d *directory) touch(networkID string, names bool) {
+	d.dirty[networkID] = names
 	select {
 	case d.changed <- struct{}{}:
 	default:
@@ -172,7 +190,7 @@ func (d *directory) touch(networkID string) {
 // names are right when the call returns. d.mu is held.
 func (d *directory) touchLocal(networkID string) {
 	d.name(networkID, maps.Clone(d.records[networkID]))
-	d.touch(networkID)
+	d.touch(networkID, false)
 }
 
 // place is what the directory is told of a container.
@@ -204,11 +222,7 @@ func (d *directory) enter(p place) error {
 		return err
 	}
 	d.mu.Lock()
-	s.networks = nil
-	for _, nw := range p.networks {
-		s.networks = append(s.networks, nw.ID)
-		d.networks[nw.ID] = nw
-	}
+	s.networks = p.networks
 	s.upstreams = nil
 	s.ndots = p.ndots
 	for _, u := range p.upstreams {
@@ -298,6 +312,10 @@ func (d *directory) forget(containerID string) {
 		if key := localRecord(containerID, networkID); rows[key].EndpointID != "" {
 			delete(rows, key)
 			d.touchLocal(networkID)
+			if len(rows) == 0 {
+				delete(d.records, networkID)
+				d.unname(networkID)
+			}
 		}
 	}
 }
@@ -361,17 +379,17 @@ func (s *resident) Zones() []*dns.Zone {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := make([]*dns.Zone, 0, len(s.networks))
-	for _, id := range s.networks {
-		key := zoneKey{id, s.plain}
+	for _, nw := range s.networks {
+		key := zoneKey{nw.ID, s.plain}
 		z := d.zones[key]
 		if z == nil {
-			records := slices.Collect(maps.Values(d.served[id]))
+			records := slices.Collect(maps.Values(d.served[nw.ID]))
 			if s.plain {
 				for i := range records {
 					records[i].VIP = netip.Addr{}
 				}
 			}
-			z = dns.NewZone(d.networks[id], records)
+			z = dns.NewZone(nw, records)
 			d.zones[key] = z
 		}
 		out = append(out, z)
@@ -415,14 +433,14 @@ func (s *resident) unheard() chan struct{} {
 	d := s.dir
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, id := range s.networks {
-		if d.networks[id].Scope != model.ScopeSwarm || d.served[id] != nil {
+	for _, nw := range s.networks {
+		if nw.Scope != model.ScopeSwarm || d.served[nw.ID] != nil {
 			continue
 		}
-		if d.unheard[id] == nil {
-			d.unheard[id] = make(chan struct{})
+		if d.unheard[nw.ID] == nil {
+			d.unheard[nw.ID] = make(chan struct{})
 		}
-		return d.unheard[id]
+		return d.unheard[nw.ID]
 	}
 	return nil
 }
@@ -443,8 +461,8 @@ func (s *resident) balance() error {
 	s.dir.mu.Lock()
 	gone := !slices.Contains(slices.Collect(maps.Values(s.dir.sandboxes)), s)
 	var services []vip.Service
-	for _, id := range s.networks {
-		services = append(services, virtualIPs(s.dir.networks[id], s.dir.records[id])...)
+	for _, nw := range s.networks {
+		services = append(services, virtualIPs(nw, s.dir.records[nw.ID])...)
 	}
 	s.dir.mu.Unlock()
 	if gone || s.plain || (len(services) == 0 && !s.known) {

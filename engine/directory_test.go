@@ -75,6 +75,9 @@ func TestDirectoryAnswers(t *testing.T) {
 	if err := d.close(); err != nil {
 		t.Fatal(err)
 	}
+	if len(d.records)+len(d.served)+len(d.zones) != 0 {
+		t.Errorf("known of networks nobody is on: %v", d.records)
+	}
 	if left := netnstest.Exec(t, ns, "nft", "list", "ruleset") + netnstest.Exec(t, ns, "ss", "-Hlntu"); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
@@ -166,9 +169,7 @@ func TestSearchOrder(t *testing.T) {
 func TestSettle(t *testing.T) {
 	d := newDirectory(slog.New(slog.DiscardHandler))
 	d.heard = func(string, []string) {}
-	d.networks["o"] = model.Network{ID: "o", Scope: model.ScopeSwarm}
-	d.networks["l"] = model.Network{ID: "l", Scope: model.ScopeLocal}
-	s := &resident{dir: d, networks: []string{"l", "o"}}
+	s := &resident{dir: d, networks: []model.Network{{ID: "l", Scope: model.ScopeLocal}, {ID: "o", Scope: model.ScopeSwarm}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if s.Settle(ctx) {
@@ -184,5 +185,14 @@ func TestSettle(t *testing.T) {
 	<-settled // waited or not: apply may have come first
 	if s.Settle(t.Context()) || s.unheard() != nil {
 		t.Error("waits for what was heard")
+	}
+
+	// The node leaves the network, with a change under way, and is on it again.
+	d.apply("o", []gossip.RecordChange{{Record: model.Record{EndpointID: "e", Name: "old"}}}, false)
+	_, _, records := d.due()
+	d.drop("o")
+	d.serve(records)
+	if s.unheard() == nil || len(d.served) != 0 {
+		t.Errorf("served of a network that was left: %v", d.served)
 	}
 }

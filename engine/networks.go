@@ -451,6 +451,7 @@ func (n *networks) takeDownIfIdle(ctx context.Context, a *activeNetwork) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	n.directory.drop(a.nw.ID)
 	a.up, a.gossiped = false, false
 	return n.table.Delete(a.nw.ID)
 }
@@ -558,11 +559,15 @@ func (n *networks) detach(ctx context.Context) error {
 	n.mu.Lock()
 	d, g := n.driver, n.gossip
 	n.driver, n.gossip = nil, nil
+	left := n.active
 	n.active = map[string]*activeNetwork{}
 	n.mu.Unlock()
 	var errs []error
 	if g != nil {
 		errs = append(errs, g.Close(ctx))
+	}
+	for id := range left {
+		n.directory.drop(id)
 	}
 	if d != nil {
 		errs = append(errs, d.Sweep(ctx, nil, nil), d.Close())
