@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"weft/engine/dns"
 	"weft/engine/gossip"
@@ -35,6 +36,7 @@ type directory struct {
 	heard   func(networkID string, draining []string) // told when the virtual IPs spare these endpoints
 	changed chan struct{}                             // has room for one: networks in dirty
 	dirty   map[string]bool                           // by network: whether names are to be made of its records
+	dropped map[string]bool                           // networks that were since the last call of due
 }
 
 // zoneKey is a network, as sandboxes see it or as virtual machines do.
@@ -53,7 +55,9 @@ type resident struct {
 
 	mu        sync.Mutex      // held while virtual IPs are written; guards known
 	known     bool            // their table was written before
-	networks  []model.Network // guarded by directory.mu, as the following
+	balanced  []model.Network // whose virtual IPs are written; guarded by directory.mu, as the following
+	behind    bool            // and could not be
+	networks  []model.Network // whose names are answered
 	upstreams []dns.Upstream
 	ndots     bool
 }
@@ -62,7 +66,7 @@ func newDirectory(log *slog.Logger) *directory {
 	return &directory{
 		log: log, records: map[string]map[string]model.Record{}, served: map[string]map[string]model.Record{},
 		zones: map[zoneKey]*dns.Zone{}, sandboxes: map[string]*resident{}, unheard: map[string]chan struct{}{},
-		changed: make(chan struct{}, 1), dirty: map[string]bool{},
+		changed: make(chan struct{}, 1), dirty: map[string]bool{}, dropped: map[string]bool{},
 	}
 }
 
@@ -70,32 +74,46 @@ func newDirectory(log *slog.Logger) *directory {
 // the names, until ctx ends. Who has a service's address from a name can use it:
 // a flow that began before would go nowhere for as long as it lasts.
 func (d *directory) run(ctx context.Context) {
+	retry := time.NewTimer(balanceRetry)
+	defer retry.Stop()
+	retry.Stop() // until there is something to
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.changed:
+		case <-retry.C:
 		}
-		d.update(ctx)
+		if !d.update(ctx) {
+			retry.Reset(balanceRetry)
+		}
 	}
 }
 
-// update does so for what has changed since.
-func (d *directory) update(ctx context.Context) {
+// balanceRetry is how long after a failure virtual IPs are written once more.
+const balanceRetry = 5 * time.Second
+
+// update does so for what has changed since, and for sandboxes that are behind.
+// It gives false when one still is: names do not wait for it, others need them.
+func (d *directory) update(ctx context.Context) bool {
 	affected, draining, records := d.due()
+	written := true
 	for _, s := range affected {
 		if err := s.balance(); err != nil {
-			d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "err", err)
+			written = false
+			d.log.ErrorContext(ctx, "virtual IPs not written", "sandbox", s.ns.Path(), "retry_in", balanceRetry, "err", err)
 		}
 	}
 	d.serve(records)
 	for id, endpoints := range draining {
 		d.heard(id, endpoints)
 	}
+	return written
 }
 
-// due gives the sandboxes whose networks have changed since the last call, what
-// drains on each of these networks, and the records to make names of.
+// due gives the sandboxes whose networks have changed since the last call, or
+// that are behind, what drains on each of these networks, and the records to
+// make names of.
 func (d *directory) due() (affected []*resident, draining map[string][]string, records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,20 +130,21 @@ func (d *directory) due() (affected []*resident, draining map[string][]string, r
 		}
 	}
 	for _, s := range d.sandboxes {
-		if slices.ContainsFunc(s.networks, func(nw model.Network) bool { _, dirty := d.dirty[nw.ID]; return dirty }) {
+		if s.behind || slices.ContainsFunc(s.balanced, func(nw model.Network) bool { _, dirty := d.dirty[nw.ID]; return dirty }) {
 			affected = append(affected, s)
 		}
 	}
 	clear(d.dirty)
+	clear(d.dropped)
 	return affected, draining, records
 }
 
-// serve makes names of the records of networks, if they are still here.
+// serve makes names of what due gave, but for networks dropped since.
 func (d *directory) serve(records map[string]map[string]model.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, r := range records {
-		if d.records[id] != nil {
+		if !d.dropped[id] {
 			d.name(id, r)
 		}
 	}
@@ -155,6 +174,7 @@ func (d *directory) drop(networkID string) {
 	defer d.mu.Unlock()
 	delete(d.records, networkID)
 	delete(d.dirty, networkID)
+	d.dropped[networkID] = true
 	d.unname(networkID)
 }
 
@@ -212,7 +232,8 @@ type upstream struct {
 	inside bool
 }
 
-// enter serves a container's sandbox, or what has changed of it.
+// enter serves a container's sandbox, or what has changed of it: virtual IPs
+// before names, as run does.
 func (d *directory) enter(p place) error {
 	if len(p.networks) == 0 {
 		return d.leave(p.containerID)
@@ -222,6 +243,13 @@ func (d *directory) enter(p place) error {
 		return err
 	}
 	d.mu.Lock()
+	s.balanced = p.networks
+	d.mu.Unlock()
+	if err := s.balance(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	s.networks = p.networks
 	s.upstreams = nil
 	s.ndots = p.ndots
@@ -243,8 +271,7 @@ func (d *directory) enter(p place) error {
 		d.records[networkID][localRecord(p.containerID, networkID)] = r
 		d.touchLocal(networkID)
 	}
-	d.mu.Unlock()
-	return s.balance()
+	return nil
 }
 
 const dnsPort = 53
@@ -461,15 +488,19 @@ func (s *resident) balance() error {
 	s.dir.mu.Lock()
 	gone := !slices.Contains(slices.Collect(maps.Values(s.dir.sandboxes)), s)
 	var services []vip.Service
-	for _, nw := range s.networks {
+	for _, nw := range s.balanced {
 		services = append(services, virtualIPs(nw, s.dir.records[nw.ID])...)
 	}
+	nothing := len(services) == 0 && !s.known && !s.behind
 	s.dir.mu.Unlock()
-	if gone || s.plain || (len(services) == 0 && !s.known) {
+	if gone || s.plain || nothing {
 		return nil
 	}
 	err := vip.Set(s.rules, services, s.known)
 	s.known = err == nil && len(services) > 0
+	s.dir.mu.Lock()
+	defer s.dir.mu.Unlock()
+	s.behind = err != nil
 	return err
 }
 

@@ -146,6 +146,56 @@ func TestDirectoryServesMachines(t *testing.T) {
 	}
 }
 
+// TestDirectoryBehind has virtual IPs that can't be written: nobody is told the
+// names of a network that is new to a sandbox then, and they are written later.
+func TestDirectoryBehind(t *testing.T) {
+	netnstest.Require(t)
+	ns, _ := netnstest.Sandbox(t)
+	netnstest.Exec(t, ns, "ip", "link", "set", "lo", "up")
+	d := newDirectory(slog.New(slog.DiscardHandler))
+	d.heard = func(string, []string) {}
+	web := func(vip string) []gossip.RecordChange {
+		return []gossip.RecordChange{{Record: model.Record{
+			EndpointID: "e", Name: "web.1", ServiceName: "web", VIP: netip.MustParseAddr(vip), Addr: netip.MustParseAddr("10.20.0.7"),
+		}}}
+	}
+	networks := []model.Network{{ID: "n", Name: "ov", Scope: model.ScopeSwarm}, {ID: "m", Name: "new", Scope: model.ScopeSwarm}}
+	d.apply("n", web("10.20.0.9"), true)
+	d.apply("m", web("10.30.0.9"), true)
+	box := place{containerID: "box", sandbox: ns.Path(), networks: networks[:1]}
+	if err := d.enter(box); err != nil {
+		t.Fatal(err)
+	}
+	if !d.update(t.Context()) {
+		t.Fatal("virtual IPs not written")
+	}
+	spoil := func() { // what is written again has a chain that can't be changed so
+		netnstest.Exec(t, ns, "nft", `flush ruleset; table inet weft-vip { chain balance { type filter hook output priority 0; }; }`)
+	}
+	spoil()
+	box.networks = networks
+	if names := d.sandboxes["box"].Zones; d.enter(box) == nil || len(names()) != 1 {
+		t.Errorf("virtual IPs of a network were not to be written, and names of %d are served", len(names()))
+	}
+	if err := d.enter(box); err != nil {
+		t.Error(err)
+	}
+	spoil()
+	d.apply("n", web("10.20.0.10"), false)
+	if d.update(t.Context()) {
+		t.Error("said to be written")
+	}
+	if !d.update(t.Context()) {
+		t.Error("not written once more")
+	}
+	if rules := netnstest.Exec(t, ns, "nft", "list", "ruleset"); !strings.Contains(rules, "10.20.0.10") || !strings.Contains(rules, "10.30.0.9") {
+		t.Errorf("virtual IPs: %s", rules)
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSearchOrder(t *testing.T) {
 	networks := []model.Network{
 		{ID: "1", Name: "z-lan", Scope: model.ScopeLocal},
@@ -191,6 +241,7 @@ func TestSettle(t *testing.T) {
 	d.apply("o", []gossip.RecordChange{{Record: model.Record{EndpointID: "e", Name: "old"}}}, false)
 	_, _, records := d.due()
 	d.drop("o")
+	d.apply("o", nil, true)
 	d.serve(records)
 	if s.unheard() == nil || len(d.served) != 0 {
 		t.Errorf("served of a network that was left: %v", d.served)

@@ -441,18 +441,19 @@ func (n *networks) takeDownIfIdle(ctx context.Context, a *activeNetwork) error {
 		return nil
 	}
 	d, g, _ := n.parts()
-	var errs []error
 	if g != nil && a.gossiped {
-		errs = append(errs, g.LeaveNetwork(ctx, a.nw.ID))
-	}
-	if d != nil {
-		errs = append(errs, d.Remove(ctx, a.nw.ID))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+		if err := g.LeaveNetwork(ctx, a.nw.ID); err != nil {
+			return err
+		}
+		a.gossiped = false
 	}
 	n.directory.drop(a.nw.ID)
-	a.up, a.gossiped = false, false
+	if d != nil {
+		if err := d.Remove(ctx, a.nw.ID); err != nil {
+			return err
+		}
+	}
+	a.up = false
 	return n.table.Delete(a.nw.ID)
 }
 

@@ -180,29 +180,18 @@ func TestAttachAnything(t *testing.T) {
 		t.Errorf("on the network: %s", got)
 	}
 
+	var pingers []pings
 	for name, o := range all {
-		manager.weft(t, "run", "-d", "--name", "to-"+name, "--network", "ov", "weft/probe", "ping", "-i", "0.1", "-c", "80", o.Address.Addr().String())
-	}
-	for name := range all { // who is answered is known to the worker, which learns of nobody while it has no engine
-		await(t, 10*time.Second, func() (bool, string) {
-			r := manager.try(t, "logs", "to-"+name)
-			return strings.Contains(r.out, "64 bytes"), r.String()
-		})
+		pingers = append(pingers, pinging(t, manager, "ov", "to-"+name, o.Address.Addr().String()))
 	}
 	restart(t, worker, func() {})
 	if len(attached(t, worker)) != 4 {
 		t.Errorf("attachments after the crash:\n%s", worker.weft(t, "network", "attachments"))
 	}
-	for name := range all {
-		await(t, 60*time.Second, func() (bool, string) {
-			r := manager.try(t, "logs", "to-"+name)
-			return strings.Contains(r.out, "transmitted"), r.String()
-		})
-		if got := manager.weft(t, "logs", "to-"+name); !strings.Contains(got, "80 packets transmitted, 80 received") {
-			t.Errorf("pings to %s were lost over the crash:\n%s", name, got)
-		}
-	}
 	everybody()
+	for _, p := range pingers {
+		p.end(t, 80)
+	}
 
 	// Each way to the end of one.
 	worker.weft(t, "detach", "ov", "--netns", "blue")
@@ -241,7 +230,7 @@ func TestAttachAnything(t *testing.T) {
 		return diff == "", diff
 	})
 	must("ip netns delete blue")
-	manager.weft(t, append([]string{"rm", "-f", "far"}, "to-blue", "to-proc", "to-vm0")...)
+	manager.weft(t, "rm", "-f", "far")
 	manager.weft(t, "service", "rm", "web")
 	await(t, 20*time.Second, func() (bool, string) { // no address is held any more
 		r := manager.try(t, "network", "rm", "ov")

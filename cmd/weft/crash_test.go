@@ -93,7 +93,7 @@ func TestKilledEngineAdopts(t *testing.T) {
 	manager.weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "4", "weft/probe")
 	awaitReplicas(t, manager, "web", "4/4")
 	worker.weft(t, "run", "-d", "--name", "target", "--network", "ov", "--ip", "10.20.9.9", "weft/probe")
-	manager.weft(t, "run", "-d", "--name", "pinger", "--network", "ov", "weft/probe", "ping", "-i", "0.1", "-c", "150", "10.20.9.9")
+	pinger := pinging(t, manager, "ov", "pinger", "10.20.9.9")
 
 	before := containers(t, worker)
 	pid := enginePid(t, worker)
@@ -116,13 +116,7 @@ func TestKilledEngineAdopts(t *testing.T) {
 		t.Errorf("tasks were started anew:\n%s", manager.weft(t, "service", "ps", "web"))
 	}
 
-	await(t, 60*time.Second, func() (bool, string) {
-		r := manager.try(t, "ps", "-a", "--filter", "name=pinger", "--format", "{{.State}}")
-		return strings.TrimSpace(r.out) == "exited", r.out
-	})
-	if got := manager.weft(t, "logs", "pinger"); !strings.Contains(got, "150 packets transmitted, 150 received") {
-		t.Errorf("pings were lost over the crash:\n%s", tail(got, 5))
-	}
+	pinger.end(t, 150)
 	// What came after the crash works as well: names gossiped, peers programmed.
 	worker.weft(t, "run", "-d", "--name", "late", "--network", "ov", "weft/probe")
 	late := worker.weft(t, "inspect", "late", "--format", "{{.NetworkSettings.Networks.ov.IPAddress}}")

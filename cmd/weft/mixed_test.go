@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,14 +157,9 @@ func killedAmongDockerds(t *testing.T, b mixedBed) {
 	before := containers(t, killed)
 	// Rows nobody publishes again are withdrawn after 20 s. The pings go on for
 	// longer: what holds after them is here to stay.
-	pinger := []string{"run", "-d", "--name", "pinger", "--network", "ov", "weft/probe", "ping", "-i", "0.1", "-c", "250"}
-	manager.weft(t, append(pinger, address(t, killed, "on-"+killed.Name))...)
-	killed.weft(t, append(pinger, address(t, manager, "on-"+manager.Name))...)
-	for _, n := range []node{manager, killed} { // the others know the new containers
-		await(t, 10*time.Second, func() (bool, string) {
-			r := n.try(t, "logs", "pinger")
-			return len(answered(r.out)) > 0, n.Name + ": " + r.String()
-		})
+	pingers := []pings{
+		pinging(t, manager, "ov", "pinger", address(t, killed, "on-"+killed.Name)),
+		pinging(t, killed, "ov", "pinger", address(t, manager, "on-"+manager.Name)),
 	}
 
 	pid := enginePid(t, killed)
@@ -198,15 +192,8 @@ func killedAmongDockerds(t *testing.T, b mixedBed) {
 	awaitVerbose(t, all, 7)
 	reachDirectly(t, manager, killed)
 	reachDirectly(t, killed, manager)
-	for _, n := range []node{manager, killed} {
-		if got := n.weft(t, "wait", "pinger"); got != "0" {
-			t.Errorf("%s: pings ended with %s", n.Name, got)
-		}
-		log := n.weft(t, "logs", "pinger")
-		if got := answered(log); len(got) != 250-got[0]+1 { // a first one may come before the network knows it
-			t.Errorf("%s: pings were lost over the crash, answered were %v:\n%s", n.Name, got, tail(log, 5))
-		}
-		n.weft(t, "rm", "pinger")
+	for _, p := range pingers {
+		p.end(t, 250)
 	}
 	awaitVerbose(t, all, 7)
 	reachEachOther(t, all, 13)
@@ -215,18 +202,6 @@ func killedAmongDockerds(t *testing.T, b mixedBed) {
 		t.Errorf("names on a dockerd before the crash: %v, and after: %v", named, late)
 	}
 	disband(t, all)
-}
-
-// answered gives the sequence numbers of the pings in a log that were answered.
-func answered(log string) (seqs []int) {
-	for line := range strings.Lines(log) {
-		_, after, _ := strings.Cut(line, "icmp_seq=")
-		number, _, _ := strings.Cut(after, " ttl=")
-		if seq, err := strconv.Atoi(number); err == nil {
-			seqs = append(seqs, seq)
-		}
-	}
-	return seqs
 }
 
 // managersOfBothKinds lets dockerds and an engine take turns as managers.

@@ -35,7 +35,7 @@ func (n *network) guard(ep model.Endpoint) error {
 	var vxlan, port int
 	if n.leg != nil {
 		forward.Rules = []nft.Rule{nft.When(nft.SentTo(n.leg.mac()), nft.Jump(nearby.Name))}
-		if port, err = link.Index(n.ns, n.leg.port); err != nil {
+		if port, err = n.legPort(); err != nil {
 			return err
 		}
 		if s := n.segment(ep.Addr.Addr()); s != nil {

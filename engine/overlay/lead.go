@@ -43,23 +43,30 @@ func (d *Driver) Lead(networkID, port string, node netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
-// lead writes the leg's tables, if there is one.
+// lead writes the leg's tables. Without a leg it deletes those an earlier one
+// left at the devices to other nodes, which send to devices that may be gone:
+// what comes there goes by the bridge.
 func (n *network) lead() error {
-	if n.leg == nil {
-		return nil
-	}
-	s := n.segment(n.leg.node.Addr())
-	if s == nil {
+	if !n.spec.Ingress {
 		return nil
 	}
 	rules, err := n.tables()
 	if err != nil {
 		return err
 	}
-	port, err := link.Index(n.ns, n.leg.port)
-	if err != nil || port == 0 {
-		return err // without, there is nothing to lead
+	port, err := n.legPort()
+	if err != nil {
+		return err
 	}
+	if port == 0 {
+		var errs []error
+		for i := range n.segments {
+			vxlan := vxlanName(n.spec.ID, i)
+			errs = append(errs, rules.DeleteOf(vxlan, vxlan))
+		}
+		return errors.Join(errs...)
+	}
+	s := n.segment(n.leg.node.Addr())
 	near, err := n.near(s)
 	if err != nil {
 		return err
@@ -80,6 +87,14 @@ func (n *network) lead() error {
 		rules.Replace(nft.Table{Name: vxlan, Device: vxlan, Sets: []nft.Set{inward}, Chains: []nft.Chain{back}}),
 		rules.ForwardBy(vxlan, legChain, inward),
 	)
+}
+
+// legPort gives the index of the leg's port; 0: there is none.
+func (n *network) legPort() (int, error) {
+	if n.leg == nil || n.segment(n.leg.node.Addr()) == nil {
+		return 0, nil
+	}
+	return link.Index(n.ns, n.leg.port)
 }
 
 // near is the devices of a segment's tasks that are on this node.

@@ -1,6 +1,7 @@
 package overlay_test
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -60,6 +61,13 @@ func (n *node) plug(tb testing.TB, nw model.Network, at netip.Prefix) {
 	must(tb, n.driver.Lead(nw.ID, "weftleg0", at))
 }
 
+// meet tells a node of another one's place on the network.
+func (n *node) meet(tb testing.TB, nw model.Network, other *node, at netip.Prefix) {
+	tb.Helper()
+	p := model.Peer{EndpointID: id(fmt.Sprintf("1e9%x", at.Addr().As4())), Addr: at, MAC: model.MACFromAddr(at.Addr()), VTEP: other.vtep}
+	must(tb, n.driver.ApplyPeers(tb.Context(), nw.ID, []model.PeerChange{{Peer: p}}))
+}
+
 // A host's leg reaches tasks of its own and of other nodes by their aliases, and
 // they the leg, without the bridge.
 func TestLead(t *testing.T) {
@@ -74,8 +82,7 @@ func TestLead(t *testing.T) {
 	places := []netip.Prefix{netip.MustParsePrefix("10.3.0.2/24"), netip.MustParsePrefix("10.3.0.3/24")}
 	for i, n := range ns {
 		n.plug(t, nw, places[i])
-		other := model.PeerChange{Peer: model.Peer{EndpointID: id("1e9" + string(rune('0'+i))), Addr: places[i], MAC: model.MACFromAddr(places[i].Addr()), VTEP: n.vtep}}
-		must(t, ns[1-i].driver.ApplyPeers(t.Context(), nw.ID, []model.PeerChange{other}))
+		ns[1-i].meet(t, nw, n, places[i])
 	}
 	asks := func(i int, to *container) error {
 		aliases := model.AliasesOf(places[i])
@@ -104,12 +111,33 @@ func TestLead(t *testing.T) {
 			}
 		}
 	}
-	// A task that is gone is asked no more, and another at its place is.
-	must(t, ns[0].driver.Leave(t.Context(), nw.ID, all[ns[0]][0].ID))
-	again := ns[0].task(t, nw, "10.3.0.5")
-	for i := range ns {
-		if err := asks(i, again); err != nil {
-			t.Errorf("host %d to the task that came after: %v", i, err)
+	// A task that is gone is asked no more, and another at its place is: also
+	// when the host's leg is gone, or another driver has begun without one.
+	for _, c := range []struct {
+		name  string
+		leave func()
+		from  []int
+	}{
+		{"leaving", func() { must(t, ns[0].driver.Leave(t.Context(), nw.ID, all[ns[0]][0].ID)) }, []int{0, 1}},
+		{"without a leg", func() {
+			netnstest.Exec(t, ns[0].NS, "ip", "link", "delete", "weft-mesh")
+			must(t, ns[0].driver.Leave(t.Context(), nw.ID, all[ns[0]][0].ID))
+		}, []int{1}},
+		{"after a crash", func() {
+			ns[0].plug(t, nw, places[0])
+			ns[0].crash(t)
+			must(t, ns[0].driver.Sweep(t.Context(), map[string]bool{nw.ID: true}, nil))
+			ns[0].ensure(t, nw)
+			introduce(t, nw, all)
+			ns[0].meet(t, nw, ns[1], places[1])
+		}, []int{1}},
+	} {
+		c.leave()
+		all[ns[0]][0] = ns[0].task(t, nw, "10.3.0.5")
+		for _, i := range c.from {
+			if err := asks(i, all[ns[0]][0]); err != nil {
+				t.Errorf("%s: host %d to the task that came after: %v", c.name, i, err)
+			}
 		}
 	}
 }
