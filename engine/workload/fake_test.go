@@ -29,6 +29,7 @@ type world struct {
 	stubborn bool // processes ignore SIGTERM
 	saved    map[string]model.Container
 	events   []string
+	calls    []string // as in fail, and signals
 	next     byte
 	ill      int // what checks exit with
 	checks   int
@@ -63,6 +64,7 @@ func (w *world) manager(t *testing.T) *workload.Manager {
 func (w *world) do(call, add, del string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.calls = append(w.calls, call)
 	if err := w.fail[call]; err != nil {
 		return err
 	}
@@ -140,6 +142,7 @@ func (w *world) exit(id string, code int) {
 func (w *world) Signal(_ context.Context, id string, sig syscall.Signal) error {
 	w.mu.Lock()
 	stubborn := w.stubborn
+	w.calls = append(w.calls, "signal "+sig.String())
 	w.mu.Unlock()
 	if sig == syscall.SIGKILL || !stubborn {
 		w.exit(id, 128+int(sig))

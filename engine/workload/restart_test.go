@@ -213,7 +213,7 @@ func TestHealthTimeout(t *testing.T) {
 }
 
 // TestTaskHealth is about tasks: one runs when it is healthy, and fails when
-// it is not any more.
+// it is not any more, once nobody sends it anything new.
 func TestTaskHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -233,6 +233,9 @@ func TestTaskHealth(t *testing.T) {
 		}
 		if rec, _ := m.Task("t1"); rec.State != model.StateExited {
 			t.Errorf("an unhealthy task is %s", rec.State)
+		}
+		if i := slices.Index(w.calls, "readiness draining"); i < 0 || !slices.Contains(w.calls[i:], "signal terminated") {
+			t.Errorf("the task was not drained before its signal: %v", w.calls)
 		}
 		m.Close()
 	})

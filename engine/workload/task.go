@@ -109,8 +109,7 @@ func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus
 				m.Log.WarnContext(ctx, "task not announced", "task_id", taskID, "err", err)
 			}
 		case rec.Health != nil && rec.Health.Status == model.Unhealthy:
-			_, err := m.stop(context.WithoutCancel(ctx), c, "", nil)
-			return model.ExitStatus{}, errors.Join(errUnhealthy, err)
+			return model.ExitStatus{}, errors.Join(errUnhealthy, m.retire(context.WithoutCancel(ctx), c))
 		}
 		select {
 		case <-changed:
@@ -131,10 +130,15 @@ func (m *Manager) ShutdownTask(ctx context.Context, taskID string) error {
 	if err != nil {
 		return err
 	}
+	return m.retire(ctx, c)
+}
+
+// retire stops a task once nobody sends it anything new.
+func (m *Manager) retire(ctx context.Context, c *container) error {
 	if err := m.setReadiness(ctx, c, model.Draining); err != nil {
-		m.Log.WarnContext(ctx, "task not drained", "task_id", taskID, "err", err)
+		m.Log.WarnContext(ctx, "task not drained", "container_id", m.snapshot(c).ID, "err", err)
 	}
-	_, err = m.stop(ctx, c, "", nil)
+	_, err := m.stop(ctx, c, "", nil)
 	return err
 }
 
