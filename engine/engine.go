@@ -152,6 +152,7 @@ func (e *Engine) openStore(context.Context) error {
 	e.background.Go(func() { e.directory.run(e.life) })
 	e.publisher = newPublisher(e.cfg.Log, e.cfg.Now)
 	e.publisher.heard = e.networks.heard
+	e.publisher.ask = e.networks.ask
 	e.publisher.report, e.publisher.nodes, e.publisher.vteps = e.networks.report, e.networks.nodes, e.networks.vteps
 	e.onUndo(e.publisher.stop)
 	e.publisher.local, e.publisher.overlay, e.publisher.lead = e.networks.addresses, e.networks.namespace, e.networks.lead
@@ -183,6 +184,7 @@ func (e *Engine) openLocal(context.Context) error {
 	e.hostNS, e.publisher.hostNS = host, host
 	if e.bridges != nil {
 		e.publisher.reserve, e.publisher.holder = e.bridges.Reserve, e.bridges.Holder
+		e.bridges.KnowServices(e.publisher.serviceAt)
 	}
 	e.background.Go(func() { e.publisher.run(e.life) })
 	e.background.Go(e.reviewListeners)

@@ -76,6 +76,12 @@ func (p *publisher) rebind() error {
 // held.
 func (p *publisher) account(found []mesh.Drift) model.MeshReport {
 	r := model.MeshReport{DataPath: p.source, Mended: p.mended}
+	for _, q := range p.answered {
+		if r.Asked == nil {
+			r.Asked = map[netip.Addr]string{}
+		}
+		r.Asked[q.from] = q.text
+	}
 	for _, d := range found {
 		problem := model.MeshProblem{Kind: model.ProblemDrift, What: d.What}
 		if d.Port != (mesh.Port{}) {
@@ -110,8 +116,15 @@ func (p *publisher) silent(o *offer) (model.MeshProblem, bool) {
 }
 
 // Mesh gives the state of the published ports, as this node's kernel has it
-// now.
-func (e *Engine) Mesh(context.Context) (model.MeshStatus, error) { return e.publisher.status() }
+// now, and the others' have it when they are asked.
+func (e *Engine) Mesh(ctx context.Context) (model.MeshStatus, error) {
+	late := e.publisher.askOthers(ctx)
+	s, err := e.publisher.status()
+	for i := range s.Nodes {
+		s.Nodes[i].Late = late[s.Nodes[i].Addr]
+	}
+	return s, err
+}
 
 func (p *publisher) status() (model.MeshStatus, error) {
 	p.mu.Lock()

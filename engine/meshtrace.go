@@ -67,7 +67,11 @@ func (p *publisher) look(port mesh.Port, q model.MeshQuery, t *model.MeshTrace) 
 	if err != nil {
 		return v, err
 	}
-	t.Steps = p.steps(v, q, own)
+	found, err := p.drift()
+	if err != nil {
+		return v, err
+	}
+	t.Steps = append(p.steps(v, q, own), differences(found, port)...)
 	flows, err := p.host.Flows(port)
 	if err != nil {
 		return v, err
@@ -123,6 +127,18 @@ func (p *publisher) steps(v view, q model.MeshQuery, own []kernel.Address) []mod
 		steps = append(steps, p.taskStep(v, a))
 	}
 	return append(steps, p.answerStep(v, q))
+}
+
+// differences gives what of a port's way is not as it was written, which a
+// packet may or may not meet.
+func differences(found []mesh.Drift, port mesh.Port) []model.MeshStep {
+	var out []model.MeshStep
+	for _, d := range found {
+		if d.Port == port || d.Port == (mesh.Port{}) {
+			out = append(out, model.MeshStep{Place: model.PlaceKernel, What: "not as it was written: " + d.What})
+		}
+	}
+	return out
 }
 
 func (p *publisher) hostStep(v view, q model.MeshQuery, own []kernel.Address) model.MeshStep {

@@ -172,7 +172,7 @@ func (n *networks) bringUp(ctx context.Context, a *activeNetwork, d *overlay.Dri
 
 // handler feeds what the gossip says into the kernel.
 func (n *networks) handler() gossip.Handler {
-	return gossip.Handler{Records: n.heed, Peers: func(networkID string, changes []model.PeerChange, full bool) {
+	return gossip.Handler{Records: n.heed, Asked: n.publisher.asked, Peers: func(networkID string, changes []model.PeerChange, full bool) {
 		d, _, _ := n.parts()
 		if d == nil {
 			return
@@ -224,6 +224,15 @@ func (n *networks) report(networkID string, r model.MeshReport) {
 	if err := g.Report(context.Background(), networkID, r); err != nil && !errdefs.IsNotFound(err) {
 		n.log.Warn("the others not told of the published ports here", "network_id", networkID, "err", err)
 	}
+}
+
+// ask has the other nodes on a network report anew.
+func (n *networks) ask(networkID, question string) error {
+	_, g, _ := n.parts()
+	if g == nil {
+		return nil
+	}
+	return g.Ask(context.Background(), networkID, question)
 }
 
 // nodes gives the nodes on a network, with what they report of the published

@@ -35,12 +35,15 @@ type publisher struct {
 	local   func(networkID string) map[netip.Addr]bool // addresses of this node's endpoints
 	heard   func(networkID string, draining []string)  // told of the leaving tasks that get nothing new
 	report  func(networkID string, r model.MeshReport) // told how the kernel has it
+	ask     func(networkID, question string) error     // has the other nodes report
 	nodes   func(networkID string) []model.MeshNode    // on the network, this one too if it is heard
 	vteps   func(networkID string) map[string]netip.Addr
 	overlay func(networkID string) string // path of the network's namespace
 	lead    func(networkID, port string, node netip.Prefix) error
 
-	changed chan struct{} // has room for one
+	changed  chan struct{} // has room for one
+	question chan struct{} // likewise: there are some
+	asking   chan struct{} // likewise: taken while others are asked
 
 	mu       sync.Mutex // guards the following
 	network  string     // the records' one
@@ -62,10 +65,22 @@ type publisher struct {
 	node     *mesh.Node
 	failed   error // of the last write
 	mended   int   // how often the kernel was put right
+
+	questions map[netip.Addr]string // of other nodes, not answered yet
+	answered  []answered            // the last ones first
+}
+
+// answered is a question of another node's.
+type answered struct {
+	from netip.Addr
+	text string
 }
 
 func newPublisher(log *slog.Logger, now func() time.Time) *publisher {
-	p := &publisher{log: log, now: now, changed: make(chan struct{}, 1)}
+	p := &publisher{
+		log: log, now: now, changed: make(chan struct{}, 1), question: make(chan struct{}, 1), asking: make(chan struct{}, 1),
+		questions: map[netip.Addr]string{},
+	}
 	p.empty()
 	return p
 }
@@ -230,6 +245,16 @@ func portOf(p model.IngressPort) mesh.Port {
 	return mesh.Port{Proto: protocolNumber(p.Proto), Published: p.Published}
 }
 
+// serviceAt names the service that publishes a port in the swarm; empty: none.
+func (p *publisher) serviceAt(proto string, port uint16) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.behind[mesh.Port{Proto: protocolNumber(proto), Published: port}] {
+		return p.records[id].ServiceName
+	}
+	return ""
+}
+
 // touch has run write what has changed.
 func (p *publisher) touch() {
 	select {
@@ -260,6 +285,8 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.changed:
 		case <-moved:
 			act = p.rebind
+		case <-p.question:
+			act = p.answer
 		case <-check.C:
 			act = p.mend
 		case <-retry.C:

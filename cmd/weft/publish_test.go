@@ -205,6 +205,12 @@ func (b *meshBed) heldByService(t *testing.T) {
 	if r.code != 1 || !strings.Contains(r.err, "port '8000' is already in use by service 'first' (") {
 		t.Errorf("by an update: %v", r)
 	}
+	b.answers(t, "tcp", b.at(0, 8000))
+	r = one.try(t, "run", "-d", "--name", "mine", "-p", "8000:80", "weft/probe")
+	if r.code != 125 || !strings.Contains(r.err, "port is already allocated: it is held by service first of the swarm") {
+		t.Errorf("by a container: %v", r)
+	}
+	one.weft(t, "rm", "mine")
 	one.weft(t, "service", "create", "-q", "--detach", "--name", "third", "--constraint", "node.hostname==host2", "--publish", "mode=host,published=9000,target=80", "weft/probe")
 	b.taskSays(t, "third", "host-mode port already in use on 1 node): 9000/tcp of host2 is held by own.1.")
 	b.removeServices(t, "first", "own", "third")

@@ -116,6 +116,9 @@ func at(n model.MeshNode, port string) (answer, string) {
 	if n.Report == nil {
 		return unknown, "it says nothing, as Docker's nodes do and those that have just begun"
 	}
+	if n.Late {
+		return unknown, "it was asked and does not say how its kernel is: its engine has stopped or hangs, or the host is cut off"
+	}
 	for _, p := range n.Report.Problems {
 		switch {
 		case p.Port != port && p.Port != "":

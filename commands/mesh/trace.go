@@ -60,12 +60,18 @@ func newTrace(env *cmdenv.Env) *cobra.Command {
 	return cmd
 }
 
-// broken is the exit code of a way that does not lead to a task.
+// broken is the exit code of a way that does not lead to a task, or that is not
+// as it was written.
 func broken(t model.MeshTrace) error {
+	leads := false
 	for _, s := range t.Steps {
-		if s.OK && s.Place == "task" {
-			return nil
+		if s.Place == model.PlaceKernel {
+			return cmdenv.StatusError{Code: 1}
 		}
+		leads = leads || (s.OK && s.Place == "task")
+	}
+	if leads {
+		return nil
 	}
 	return cmdenv.StatusError{Code: 1}
 }

@@ -24,6 +24,8 @@ type Driver struct {
 	claim net.Listener // see claimNamespace
 	// outside opens ports where the host's clients are; nil: here
 	outside Opener
+	// serviceAt names services of the swarm; see KnowServices
+	serviceAt func(proto string, port uint16) string
 
 	mu       sync.Mutex // guards networks
 	networks map[string]*network

@@ -8,8 +8,11 @@ import (
 	"weft/engine/model"
 )
 
-// Holder says who has a port of the host: a container, a service of the swarm or
-// a program. Empty: nobody that can be seen.
+// ourselves is what holds a port that this process has.
+const ourselves = "this engine"
+
+// Holder says who has a port of the host: a container or a program. Empty:
+// nobody that can be seen.
 func (d *Driver) Holder(proto string, port uint16) string {
 	if name := d.publisherOf(proto, port); name != "" {
 		return "container " + name
@@ -19,7 +22,7 @@ func (d *Driver) Holder(proto string, port uint16) string {
 	case !ok:
 		return ""
 	case h.PID == os.Getpid():
-		return "a service published in the swarm"
+		return ourselves
 	}
 	return fmt.Sprintf("%s (PID %d)", h.Name, h.PID)
 }
@@ -43,10 +46,23 @@ func (d *Driver) publisherOf(proto string, port uint16) string {
 	return ""
 }
 
+// KnowServices has errors about taken ports name the services of the swarm that
+// publish them. It is called before the driver is used.
+func (d *Driver) KnowServices(at func(proto string, port uint16) (name string)) { d.serviceAt = at }
+
 // name adds to an error about a port that is taken who has it.
 func (d *Driver) name(err error, w model.PortBinding) error {
-	if holder := d.Holder(w.Proto, w.HostPort); holder != "" && w.HostPort != 0 && w.HostPort == max(w.HostPort, w.HostPortEnd) {
-		return fmt.Errorf("%w: it is held by %s", err, holder)
+	if w.HostPort == 0 || w.HostPort != max(w.HostPort, w.HostPortEnd) {
+		return err
 	}
-	return err
+	holder := d.Holder(w.Proto, w.HostPort)
+	if holder == "" {
+		return err
+	}
+	if holder == ourselves && d.serviceAt != nil {
+		if service := d.serviceAt(w.Proto, w.HostPort); service != "" {
+			holder = "service " + service + " of the swarm"
+		}
+	}
+	return fmt.Errorf("%w: it is held by %s", err, holder)
 }

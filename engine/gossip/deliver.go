@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"weft/engine/model"
 )
@@ -51,6 +52,10 @@ func (n *network) deliver(s *session, keys map[string]struct{}) {
 	}
 	if changes := n.recordChanges(s, sorted); len(changes) > 0 && n.handler.Records != nil {
 		n.handler.Records(n.id, changes, false)
+	}
+	asked := slices.ContainsFunc(sorted, func(key string) bool { return strings.HasPrefix(key, askPrefix) })
+	if asked && n.handler.Asked != nil {
+		n.handler.Asked(n.id, n.asks(s))
 	}
 }
 

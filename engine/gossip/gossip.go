@@ -21,13 +21,15 @@ import (
 // one runs wait and arrive together. When full is set, changes holds the whole
 // table without deletions and replaces everything told before: so does the
 // first call, or a later one where the peers are slow, and one after each
-// healing of the gossip. Otherwise deletions come first. Either function may be
+// healing of the gossip. Otherwise deletions come first. Each function may be
 // nil. They must not call JoinNetwork, LeaveNetwork or Close.
 type Handler struct {
 	// Peers gets the endpoints of the other nodes.
 	Peers func(networkID string, changes []model.PeerChange, full bool)
 	// Records gets the names of all endpoints, this node's own included.
 	Records func(networkID string, changes []RecordChange, full bool)
+	// Asked gets what the other nodes have asked last, when one has.
+	Asked func(networkID string, asks map[netip.Addr]string)
 }
 
 // RecordChange is one event of the endpoint table.

@@ -15,6 +15,33 @@ import (
 // of the gossip waits for the next synchronization, which takes half a minute.
 const maxReport = 900
 
+// askPrefix begins the keys of asks, which are in reportTable, too.
+const askPrefix = "ask-"
+
+// Ask has all nodes on a network look at their kernels and report anew: their
+// next reports have the question.
+func (g *Gossip) Ask(_ context.Context, networkID, question string) error {
+	key := askPrefix + hex.EncodeToString(g.cfg.AdvertiseAddr.AsSlice())
+	return g.tell(networkID, key, row{Table: reportTable, Value: []byte(question)})
+}
+
+// asks gives what the other nodes on a network have asked last.
+func (n *network) asks(s *session) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for _, m := range s.members(s.db.Peers(n.id)) {
+		value, err := s.db.GetEntry(reportTable, n.id, askPrefix+hex.EncodeToString(m.Addr.AsSlice()))
+		if err != nil || m.Self {
+			continue
+		}
+		if len(value) > model.MaxMeshQuestion || !printable(string(value)) {
+			s.g.badRows.Add(1)
+			continue
+		}
+		out[m.Addr] = string(value)
+	}
+	return out
+}
+
 // reportKey is where a node's row of reportTable is.
 func reportKey(node netip.Addr) string { return "mesh-" + hex.EncodeToString(node.AsSlice()) }
 
@@ -74,8 +101,16 @@ func decodeReport(value []byte) (model.MeshReport, error) {
 	if err := json.Unmarshal(value, &r); err != nil {
 		return r, bad("%v", err)
 	}
-	if r.Ports < 0 || r.More < 0 || r.Mended < 0 {
-		return r, bad("counts below zero")
+	if r.DataPath.Zone() != "" || r.Ports < 0 || r.More < 0 || r.Mended < 0 {
+		return r, bad("data path %s, or counts below zero", r.DataPath)
+	}
+	if len(r.Asked) > model.MaxMeshQuestions {
+		return r, bad("%d questions", len(r.Asked))
+	}
+	for from, q := range r.Asked {
+		if from.Zone() != "" || len(q) > model.MaxMeshQuestion || !printable(q) {
+			return r, bad("question %.40q", q)
+		}
 	}
 	for i, p := range r.Problems {
 		if !printable(p.Port) || !printable(p.Kind) {

@@ -262,6 +262,7 @@ func TestRing(t *testing.T) {
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"DataPath":"192.0.2.1","Ports":3}`))
 	f.Add([]byte(`{"DataPath":"","Ports":-1}`))
+	f.Add([]byte(`{"DataPath":"192.0.2.1","Asked":{"192.0.2.2":"00000000000000ff","fe80::1%x":"1","x":""}}`))
 	f.Add([]byte(`{"Problems":[{"Port":"8080/tcp","Kind":"drift","What":"a\u001b[31mb"}],"More":7}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		r, err := decodeReport(value)
@@ -287,7 +288,12 @@ func FuzzReport(f *testing.F) {
 }
 
 func TestReportHasRoom(t *testing.T) {
-	r := model.MeshReport{Ports: 4}
+	r := model.MeshReport{Ports: 4, Asked: map[netip.Addr]string{}}
+	for i := range model.MaxMeshQuestions {
+		from := netip.MustParsePrefix("2001:db8:1111:2222:3333:4444:5555:6660/124").Addr().As16()
+		from[15] += byte(i)
+		r.Asked[netip.AddrFrom16(from)] = strings.Repeat("f", model.MaxMeshQuestion)
+	}
 	for range 40 {
 		r.Problems = append(r.Problems, model.MeshProblem{Port: "8080/tcp", Kind: model.ProblemDrift, What: strings.Repeat("x", 60)})
 	}
@@ -296,7 +302,7 @@ func TestReportHasRoom(t *testing.T) {
 		t.Fatalf("%d bytes: %v", len(value), err)
 	}
 	got, err := decodeReport(value)
-	if err != nil || len(got.Problems) == 0 || len(got.Problems)+got.More != 40 {
+	if err != nil || len(got.Asked) != model.MaxMeshQuestions || len(got.Problems) == 0 || len(got.Problems)+got.More != 40 {
 		t.Errorf("%d problems and %d more: %v", len(got.Problems), got.More, err)
 	}
 }

@@ -50,6 +50,9 @@ type MeshNode struct {
 	Self bool       // the node asked
 	// Report is nil where nothing is known: Docker's nodes say nothing.
 	Report *MeshReport
+	// Late says that the node was asked and has not answered in time: its report
+	// is of before.
+	Late bool `json:",omitempty"`
 }
 
 // MeshReport is what a node tells the others of the published ports.
@@ -59,7 +62,17 @@ type MeshReport struct {
 	Problems []MeshProblem `json:",omitempty"`
 	More     int           `json:",omitempty"` // problems that had no room
 	Mended   int           `json:",omitempty"` // how often its kernel was put right since its engine began
+	// Asked is the questions of the last to ask, by the advertise address, that
+	// were answered by this report or one before.
+	Asked map[netip.Addr]string `json:",omitempty"`
 }
+
+// Bounds of a report's questions, which differ and say nothing: how many, and
+// bytes of each.
+const (
+	MaxMeshQuestions = 8
+	MaxMeshQuestion  = 16
+)
 
 // MeshProblem is why a node does not answer at a port as it should.
 type MeshProblem struct {
@@ -97,10 +110,14 @@ type MeshTrace struct {
 
 // MeshStep is one station of a way.
 type MeshStep struct {
-	Place string // host, ingress sandbox, task, answer
+	Place string // host, ingress sandbox, task, answer, or PlaceKernel
 	What  string
 	OK    bool // the packet goes on from here
 }
+
+// PlaceKernel is the place of what is not as it was written, and may be in the
+// way.
+const PlaceKernel = "kernel"
 
 // MeshFlow is a flow the ingress sandbox knows of.
 type MeshFlow struct {
