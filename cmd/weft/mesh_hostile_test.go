@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"weft/engine/kernel"
 	"weft/engine/model"
 	"weft/engine/netnstest"
+	"weft/engine/probe"
 )
 
 // hostileBed has "web" on the last two hosts and "evil", a published service
@@ -32,6 +34,7 @@ type hostileBed struct {
 
 // taskPlace is a task on the ingress network.
 type taskPlace struct {
+	id     string
 	ns     *kernel.Namespace
 	iface  string
 	addr   netip.Addr
@@ -44,13 +47,14 @@ func TestMeshHostile(t *testing.T) {
 	t.Parallel()
 	b := &hostileBed{meshBed: newMeshBed(t)}
 	one := b.nodes[0]
-	one.weft(t, "network", "create", "-d", "overlay", "--attachable", "ov")
+	one.weft(t, "network", "create", "-d", "overlay", "--attachable", "--subnet", "10.20.0.0/24", "--ipv6", "--subnet", "fd00:20::/64", "ov")
 	one.weft(t, "service", "create", "-q", "--detach", "--name", "web", "--mode", "global", "--network", "ov", "--constraint", "node.hostname!=host1",
 		"--label", "weft.publish.bind="+b.nodes[0].addr(), "--publish", "8080:80", "--publish", "8080:80/udp", "--publish", "9090:7/sctp", "weft/probe")
-	one.weft(t, "service", "create", "-q", "--detach", "--name", "evil", "--mode", "global", "--publish", "8090:80", "weft/probe")
+	one.weft(t, "service", "create", "-q", "--detach", "--name", "evil", "--mode", "global", "--publish", "8090:80", "--publish", "8090:80/udp", "weft/probe")
 	one.weft(t, "run", "-d", "--name", "box", "--network", "ov", "weft/probe")
 	for i := range b.nodes {
 		b.answers(t, "tcp", b.at(i, 8090))
+		b.answers(t, "udp", b.at(i, 8090))
 		b.evil[i] = b.attached(t, i, "evil")
 		if i > 0 {
 			b.web[i] = b.attached(t, i, "web")
@@ -58,9 +62,16 @@ func TestMeshHostile(t *testing.T) {
 	}
 	b.answers(t, "tcp", b.at(0, 8080))
 	t.Run("unpublished", b.unpublished)
+	t.Run("unpublished datagrams", b.unpublishedDatagrams)
+	t.Run("unpublished at hosts", b.unpublishedAtHosts)
 	t.Run("routers", b.routers)
+	t.Run("routers to networks", b.routersTo)
+	t.Run("routers from networks", b.routersFrom)
 	t.Run("forged", b.forged)
 	t.Run("marks", b.marks)
+	t.Run("redirected", b.redirected)
+	t.Run("marked answers", b.markedAnswers)
+	t.Run("marked tasks", b.markedTasks)
 	t.Run("uplink", b.uplink)
 	t.Run("aliases", b.aliases)
 	t.Run("sctp", b.sctp)
@@ -75,7 +86,7 @@ func (b *hostileBed) attached(t *testing.T, i int, service string) *taskPlace {
 		id = n.weft(t, "ps", "-q", "--filter", "name="+service+".")
 		return id != "", "no task of " + service + " on " + n.Name
 	})
-	a := &taskPlace{ns: b.sandbox(n, id), addr: netip.MustParseAddr(n.weft(t, "inspect", "--format", "{{.NetworkSettings.Networks.ingress.IPAddress}}", id))}
+	a := &taskPlace{id: id, ns: b.sandbox(n, id), addr: netip.MustParseAddr(n.weft(t, "inspect", "--format", "{{.NetworkSettings.Networks.ingress.IPAddress}}", id))}
 	all, err := kernel.Addresses(a.ns)
 	must(t, err)
 	for _, x := range all {
@@ -138,6 +149,205 @@ func (b *hostileBed) unpublished(t *testing.T) {
 	}
 }
 
+// says sends datagrams from a namespace, all from one port.
+func says(t *testing.T, from *kernel.Namespace, text string, to ...netip.AddrPort) {
+	t.Helper()
+	must(t, kernel.Do(from, func() error {
+		c, err := net.ListenPacket("udp", "")
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, at := range to {
+			_, err := c.WriteTo([]byte(text), net.UDPAddrFromAddrPort(at))
+			errs = append(errs, err)
+		}
+		return errors.Join(append(errs, c.Close())...)
+	}))
+}
+
+// sniff opens a socket that has all packets that come to a namespace, also those
+// that go no further.
+func sniff(t *testing.T, ns *kernel.Namespace) (fd int) {
+	t.Helper()
+	must(t, kernel.Do(ns, func() (err error) {
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff})))
+		return errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
+	}))
+	t.Cleanup(func() { must(t, os.NewSyscallError("close", unix.Close(fd))) })
+	return fd
+}
+
+// first gives the first text, of some, that is in what has come to the sockets
+// as soon as one is; empty: none comes.
+func first(fds []int, texts ...string) string {
+	buf, found := make([]byte, 1<<16), len(texts)
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		var poll []unix.PollFd
+		for _, fd := range fds {
+			poll = append(poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+		_, _ = unix.Poll(poll, 100)
+		for _, fd := range fds {
+			for {
+				n, _, err := unix.Recvfrom(fd, buf, 0)
+				if err != nil {
+					break
+				}
+				if i := slices.IndexFunc(texts, func(text string) bool { return strings.Contains(string(buf[:n]), text) }); i >= 0 {
+					found = min(found, i)
+				}
+			}
+		}
+		if found < len(texts) {
+			return texts[found]
+		}
+	}
+	return ""
+}
+
+// unpublishedDatagrams is unpublished for UDP: only what is sent to a published
+// port, last, arrives.
+func (b *hostileBed) unpublishedDatagrams(t *testing.T) {
+	to := b.web[1]
+	for i, from := range b.evil {
+		for _, addr := range []netip.Addr{to.addr, to.addrV6} {
+			in := raw(t, to.ns, addr, unix.IPPROTO_UDP)
+			for _, port := range []uint16{80, 7, 8090} {
+				says(t, from.ns, "closed", netip.AddrPortFrom(addr, port))
+			}
+			says(t, from.ns, "open", netip.AddrPortFrom(addr, 8080))
+			if got := first([]int{in}, "closed", "open"); got != "open" {
+				t.Errorf("host%d to %s: %q arrives", i+1, addr, got)
+			}
+		}
+	}
+}
+
+// unpublishedAtHosts tries ports of hosts that tasks have, but nobody published.
+func (b *hostileBed) unpublishedAtHosts(t *testing.T) {
+	var tasks []int
+	for _, p := range append(b.evil[:], b.web[1:]...) {
+		tasks = append(tasks, raw(t, p.ns, p.addr, unix.IPPROTO_UDP), raw(t, p.ns, p.addrV6, unix.IPPROTO_UDP))
+	}
+	var closed []string
+	for i := range b.nodes {
+		for _, addr := range []netip.Addr{b.nodes[i].Addr.Addr(), b.addrV6(i)} {
+			for _, port := range []uint16{80, 7} {
+				closed = append(closed, netip.AddrPortFrom(addr, port).String())
+				says(t, b.outside, "closed", netip.AddrPortFrom(addr, port))
+			}
+			says(t, b.outside, "open", netip.AddrPortFrom(addr, 8090))
+			if got := first(tasks, "closed", "open"); got != "open" {
+				t.Errorf("%s: %q arrives", addr, got)
+			}
+		}
+	}
+	if got := reached(b.outside, closed...); len(got) > 0 {
+		t.Errorf("%v are reached", got)
+	}
+}
+
+// routersTo is routers for packets that need no answer, of both families, and by
+// tasks that are willing: only what is sent without a router, last, arrives.
+func (b *hostileBed) routersTo(t *testing.T) {
+	from := b.evil[1]
+	for _, p := range b.web[1:] {
+		forwards(t, p.ns)
+	}
+	v6 := b.addrV6(0).As16()
+	v6[15] = 200
+	outside := [2]netip.Addr{netip.MustParseAddr(strings.TrimSuffix(b.nodes[0].addr(), ".1") + ".200"), netip.AddrFrom16(v6)}
+	for _, target := range []struct {
+		ns, near *kernel.Namespace // the latter reaches the former
+		addrs    [2]netip.Addr
+	}{
+		{b.sandbox(b.nodes[0], "box"), b.web[1].ns, b.on(t, b.nodes[0], "box")},
+		{b.outside, b.hosts[0], outside},
+	} {
+		by := func(router *kernel.Namespace, via [2]netip.Addr) {
+			for family, to := range target.addrs {
+				passing, arriving := sniff(t, router), raw(t, target.ns, to, unix.IPPROTO_UDP)
+				at := netip.AddrPortFrom(to, 7)
+				route := []string{to.String(), "via", via[family].String(), "dev", from.iface}
+				netnstest.Exec(t, from.ns, append([]string{"ip", "route", "replace"}, route...)...)
+				says(t, from.ns, "through", at)
+				if got := first([]int{passing}, "through"); got == "" {
+					t.Errorf("by %s: its router does not get the packet", via[family])
+				}
+				netnstest.Exec(t, from.ns, append([]string{"ip", "route", "del"}, route...)...)
+				says(t, target.near, "honest", at)
+				if got := first([]int{arriving}, "through", "honest"); got != "honest" {
+					t.Errorf("by %s to %s: %q arrives", via[family], to, got)
+				}
+			}
+		}
+		for i, p := range b.web {
+			by(b.ingressSandbox(t, i), b.nodePlace(t, i))
+			if p != nil {
+				by(p.ns, [2]netip.Addr{p.addr, p.addrV6})
+			}
+		}
+	}
+}
+
+// routersFrom tries to get from a network to a task of the ingress network that
+// is not on it, by one that is on both.
+func (b *hostileBed) routersFrom(t *testing.T) {
+	box, router, task := b.sandbox(b.nodes[0], "box"), b.web[1], b.evil[0]
+	forwards(t, router.ns)
+	vias := b.on(t, b.nodes[1], router.id)
+	for family, to := range [2]netip.Addr{task.addr, task.addrV6} {
+		passing, arriving := sniff(t, router.ns), sniff(t, task.ns)
+		at := netip.AddrPortFrom(to, 8090)
+		netnstest.Exec(t, box, "ip", "route", "add", to.String(), "via", vias[family].String())
+		says(t, box, "through", at)
+		if got := first([]int{passing}, "through"); got == "" {
+			t.Errorf("by %s: its router does not get the packet", vias[family])
+		}
+		netnstest.Exec(t, box, "ip", "route", "del", to.String(), "via", vias[family].String())
+		says(t, router.ns, "honest", at)
+		if got := first([]int{arriving}, "through", "honest"); got != "honest" {
+			t.Errorf("by %s to %s: %q arrives", vias[family], to, got)
+		}
+	}
+}
+
+// forwards has a namespace forward until the end of the test, if its tables do.
+func forwards(t *testing.T, ns *kernel.Namespace) {
+	t.Helper()
+	for _, key := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		before, err := kernel.GetSysctl(ns, key)
+		must(t, err)
+		must(t, kernel.SetSysctls(ns, kernel.Sysctl{Key: key, Value: "1"}))
+		t.Cleanup(func() { must(t, kernel.SetSysctls(ns, kernel.Sysctl{Key: key, Value: before})) })
+	}
+}
+
+// on gives a container's addresses on the network ov.
+func (b *hostileBed) on(t *testing.T, n node, container string) (addrs [2]netip.Addr) {
+	t.Helper()
+	for i, field := range []string{"IPAddress", "GlobalIPv6Address"} {
+		addrs[i] = netip.MustParseAddr(n.weft(t, "inspect", "--format", "{{.NetworkSettings.Networks.ov."+field+"}}", container))
+	}
+	return addrs
+}
+
+// nodePlace gives a node's own addresses on the ingress network.
+func (b *hostileBed) nodePlace(t *testing.T, i int) (addrs [2]netip.Addr) {
+	t.Helper()
+	addrs[0] = netip.MustParseAddr(b.ingressAddr(t, i))
+	all, err := kernel.Addresses(b.ingressSandbox(t, i))
+	must(t, err)
+	at := slices.IndexFunc(all, func(a kernel.Address) bool { return a.Addr == addrs[0] })
+	for _, a := range all {
+		if a.Interface == all[at].Interface && a.Addr.Is6() && !a.Addr.IsLinkLocalUnicast() {
+			addrs[1] = a.Addr
+		}
+	}
+	return addrs
+}
+
 // routers tries to get to a network by nodes and tasks that are on it.
 func (b *hostileBed) routers(t *testing.T) {
 	box := b.nodes[0].weft(t, "inspect", "--format", "{{.NetworkSettings.Networks.ov.IPAddress}}", "box")
@@ -162,15 +372,37 @@ func (b *hostileBed) routers(t *testing.T) {
 	}
 }
 
-// datagram is a UDP packet over IPv4 that asks the probe.
-func datagram(from, to netip.AddrPort) []byte {
-	p := make([]byte, 28, 64)
-	p = append(p, "GET / HTTP/1.0\r\n\r\n"...)
-	ipHeader(p, unix.IPPROTO_UDP, from.Addr(), to.Addr())
-	binary.BigEndian.PutUint16(p[20:], from.Port())
-	binary.BigEndian.PutUint16(p[22:], to.Port())
-	binary.BigEndian.PutUint16(p[24:], uint16(len(p)-20)) // no checksum, as RFC 768 allows
-	return p
+// datagram is a UDP packet that asks the probe.
+func datagram(from, to netip.AddrPort) []byte { return saying(from, to, "GET / HTTP/1.0\r\n\r\n") }
+
+// saying is a UDP packet.
+func saying(from, to netip.AddrPort, text string) []byte {
+	u := binary.BigEndian.AppendUint16(nil, from.Port())
+	u = binary.BigEndian.AppendUint16(u, to.Port())
+	u = binary.BigEndian.AppendUint16(u, uint16(8+len(text)))
+	u = append(append(u, 0, 0), text...)
+	if from.Addr().Is4() {
+		p := append(make([]byte, 20), u...) // no checksum, as RFC 768 allows
+		ipHeader(p, unix.IPPROTO_UDP, from.Addr(), to.Addr())
+		return p
+	}
+	p := []byte{0x60, 5: byte(len(u)), 6: unix.IPPROTO_UDP, 7: 64}
+	p = append(append(p, from.Addr().AsSlice()...), to.Addr().AsSlice()...)
+	pseudo := append(append(slices.Clone(p[8:]), 0, unix.IPPROTO_UDP, 0, byte(len(u))), u...)
+	binary.BigEndian.PutUint16(u[6:], checksum(pseudo))
+	return append(p, u...)
+}
+
+// checksum is the Internet's (RFC 1071).
+func checksum(p []byte) uint16 {
+	sum := uint32(0)
+	for i, c := range p {
+		sum += uint32(c) << (8 * (1 - i%2))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
 }
 
 func ipHeader(p []byte, proto byte, from, to netip.Addr) {
@@ -178,14 +410,7 @@ func ipHeader(p []byte, proto byte, from, to netip.Addr) {
 	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
 	copy(p[12:], from.AsSlice())
 	copy(p[16:], to.AsSlice())
-	sum := uint32(0)
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(p[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(p[10:], ^uint16(sum))
+	binary.BigEndian.PutUint16(p[10:], checksum(p[:20]))
 }
 
 // arp is an announcement of an address.
@@ -318,7 +543,7 @@ func (b *hostileBed) served(t *testing.T) {
 }
 
 // marks has containers that may mark packets do so, in all ways that mean
-// something somewhere.
+// something somewhere. No namespace heeds another's; a task's own does.
 func (b *hostileBed) marks(t *testing.T) {
 	for name, ns := range map[string]*kernel.Namespace{"container": b.sandbox(b.nodes[0], "box"), "neighbor": b.outside} {
 		for _, addr := range []netip.Addr{netip.MustParseAddr("0.0.0.1"), b.web[1].addr, netip.MustParseAddr(b.ingressAddr(t, 1))} {
@@ -352,6 +577,235 @@ func (b *hostileBed) marks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// client asks a published port by UDP until a certain task answers, and gives
+// that flow.
+func (b *hostileBed) client(t *testing.T, to string, task *taskPlace) net.Conn {
+	t.Helper()
+	for range 12 {
+		var c net.Conn
+		must(t, kernel.Do(b.outside, func() (err error) {
+			c, err = (&net.Dialer{}).DialContext(t.Context(), "udp", to)
+			return err
+		}))
+		t.Cleanup(func() { must(t, c.Close()) })
+		if strings.HasPrefix(task.id, answer(t, c).Hostname) {
+			return c
+		}
+	}
+	t.Fatalf("%s: the task %s is not asked", to, task.id)
+	return nil
+}
+
+// answer asks once more in a client's flow. Whatever else came before is no
+// answer.
+func answer(t *testing.T, c net.Conn) (a probe.Answer) {
+	t.Helper()
+	_, err := c.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	must(t, err)
+	text := reads(t, c)
+	if err := json.Unmarshal([]byte(text), &a); err != nil || a.Client != c.LocalAddr().String() {
+		t.Errorf("%s at %s is answered %q: %v", c.LocalAddr(), c.RemoteAddr(), text, err)
+	}
+	return a
+}
+
+// reads gives the next datagram of a client's flow.
+func reads(t *testing.T, c net.Conn) string {
+	t.Helper()
+	buf := make([]byte, 2048)
+	must(t, c.SetReadDeadline(time.Now().Add(3*time.Second)))
+	n, err := c.Read(buf)
+	must(t, err)
+	return string(buf[:n])
+}
+
+// sendMarked sends an IP packet from a namespace by its routing, with an address
+// as its mark.
+func sendMarked(t *testing.T, ns *kernel.Namespace, mark netip.Addr, packet []byte) {
+	t.Helper()
+	family, to := unix.AF_INET, unix.Sockaddr(nil)
+	if packet[0]>>4 == 4 {
+		to = &unix.SockaddrInet4{Addr: [4]byte(packet[16:])}
+	} else {
+		family, to = unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte(packet[24:])}
+	}
+	must(t, kernel.Do(ns, func() error {
+		fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		four := mark.As4()
+		return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(binary.NativeEndian.Uint32(four[:]))), unix.Sendto(fd, packet, 0, to), unix.Close(fd))
+	}))
+}
+
+// markedAnswers has a task that may mark packets send them to clients by nodes
+// of its choice: its own come by the node the client has asked, and by no other,
+// and nobody else's come.
+func (b *hostileBed) markedAnswers(t *testing.T) {
+	evil, victim := b.evil[1], b.evil[2]
+	var nodes [3]netip.Addr
+	for i := range nodes {
+		nodes[i] = netip.MustParseAddr(b.ingressAddr(t, i))
+	}
+	for family, to := range []string{b.at(0, 8090), netip.AddrPortFrom(b.addrV6(0), 8090).String()} {
+		// The addresses of a task of another service, too.
+		forgers := [][2]netip.Addr{{victim.addr, victim.addrV6}, {b.web[1].addr, b.web[1].addrV6}}
+		theirs, own := b.client(t, to, victim), b.client(t, to, evil)
+		at := netip.MustParseAddrPort(theirs.LocalAddr().String())
+		outside := []int{raw(t, b.outside, at.Addr(), unix.IPPROTO_UDP)}
+		for _, node := range append(nodes[:], victim.addr) {
+			for _, from := range forgers {
+				sendMarked(t, evil.ns, node, saying(netip.AddrPortFrom(from[family], 8090), at, "forged"))
+			}
+			sendMarked(t, evil.ns, node, saying(netip.AddrPortFrom([]netip.Addr{evil.addr, evil.addrV6}[family], 8090), at, "not asked"))
+		}
+		if a := answer(t, theirs); !strings.HasPrefix(victim.id, a.Hostname) {
+			t.Errorf("%s: a client's flow goes to the task %s now", to, a.Hostname)
+		}
+		if got := first(outside, "forged", "not asked", "hostname"); got != "hostname" {
+			t.Errorf("%s: %q arrives at the client's host", to, got)
+		}
+		at = netip.MustParseAddrPort(own.LocalAddr().String())
+		from := netip.AddrPortFrom([]netip.Addr{evil.addr, evil.addrV6}[family], 8090)
+		for _, node := range []netip.Addr{nodes[1], nodes[2], victim.addr, b.web[1].addr} {
+			sendMarked(t, evil.ns, node, saying(from, at, "astray"))
+		}
+		sendMarked(t, evil.ns, nodes[0], saying(from, at, "the right way"))
+		if got := reads(t, own); got != "the right way" {
+			t.Errorf("%s: the task's client gets %q", to, got)
+		}
+		if got := first(outside, "astray", "the right way"); got != "the right way" {
+			t.Errorf("%s: %q arrives at the client's host", to, got)
+		}
+	}
+	b.served(t)
+}
+
+// markedTasks has a task mark all it sends with another node's address. Its
+// answers may be lost, and are all that is: other tasks answer their clients, and
+// none gets anything by another host than it has asked, or from the ingress
+// network's addresses.
+func (b *hostileBed) markedTasks(t *testing.T) {
+	evil, node := b.evil[1], netip.MustParseAddr(b.ingressAddr(t, 2)).As4()
+	netnstest.Exec(t, evil.ns, "nft", fmt.Sprintf(`
+		add table inet marks
+		add chain inet marks out { type route hook output priority 100; }
+		add rule inet marks out meta mark set %d
+		add chain inet marks last { type filter hook postrouting priority 300; }
+		add rule inet marks last meta mark set %[1]d`, binary.NativeEndian.Uint32(node[:])))
+	outside := sniff(t, b.outside)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	lost, count := map[string]int{}, map[string]int{}
+	seen := map[string]bool{}
+	for i := range b.nodes {
+		for _, to := range []string{b.at(i, 8090), netip.AddrPortFrom(b.addrV6(i), 8090).String()} {
+			for _, network := range []string{"tcp", "udp"} {
+				for range 3 {
+					all.Go(func() {
+						a, source, err := ask(b.outside, network, to)
+						mu.Lock()
+						defer mu.Unlock()
+						count[network]++
+						if err != nil {
+							lost[network]++
+							return
+						}
+						seen[a.Hostname] = true
+						if netip.MustParseAddrPort(a.Client).Addr().Unmap() != source {
+							t.Errorf("%s %s: the task saw %s, the client is %s", network, to, a.Client, source)
+						}
+					})
+				}
+			}
+		}
+	}
+	all.Wait()
+	for network, n := range count {
+		if lost[network] > n/3 {
+			t.Errorf("%s: %d of %d answers are lost", network, lost[network], n)
+		}
+	}
+	for _, p := range []*taskPlace{b.evil[0], b.evil[2]} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(name string) bool { return strings.HasPrefix(p.id, name) }) {
+			t.Errorf("the task %s does not answer", p.id)
+		}
+	}
+	b.served(t)
+	netnstest.Exec(t, evil.ns, "nft", "delete", "table", "inet", "marks")
+	inside := []netip.Prefix{model.AliasesV4(), model.AliasesV6(), netip.PrefixFrom(evil.addr, 24).Masked(), netip.PrefixFrom(evil.addrV6, 96).Masked()}
+	buf := make([]byte, 1<<16)
+	for {
+		n, _, err := unix.Recvfrom(outside, buf, 0)
+		if err != nil {
+			break
+		}
+		var from netip.Addr
+		switch {
+		case n >= 20 && buf[0]>>4 == 4:
+			from = netip.AddrFrom4([4]byte(buf[12:]))
+		case n >= 40 && buf[0]>>4 == 6:
+			from = netip.AddrFrom16([16]byte(buf[8:]))
+		}
+		if slices.ContainsFunc(inside, func(p netip.Prefix) bool { return p.Contains(from) }) {
+			t.Errorf("clients get packets from %s", from)
+		}
+	}
+	if lost, err := unix.GetsockoptTpacketStats(outside, unix.SOL_PACKET, unix.PACKET_STATISTICS); err != nil || lost.Drops > 0 {
+		t.Errorf("not all packets have been looked at: %v %v", lost, err)
+	}
+	for i := range b.nodes {
+		b.client(t, b.at(i, 8090), evil)
+	}
+}
+
+// redirected has a task tell another one that its answers to a client go by
+// another neighbor now, in the name of the one they do go by. Clients of that
+// task are served as before.
+func (b *hostileBed) redirected(t *testing.T) {
+	evil, victim := b.evil[1], b.evil[2]
+	v6 := b.addrV6(0).As16()
+	v6[15] = 200
+	client, mac := netip.AddrFrom16(v6), model.MACFromAddr(evil.addr)
+	for _, hop := range []string{"fe80::77:6566:74", "fe80::77:6566:75"} {
+		for i := range b.nodes {
+			node := b.nodePlace(t, i)
+			for _, to := range []netip.Addr{victim.addrV6, model.AliasesOf(netip.PrefixFrom(node[0], 24)).V6(node[0], victim.addr)} {
+				p := redirect(netip.MustParseAddr(hop), to, netip.MustParseAddr("fe80::66"), client, mac)
+				send(t, evil.ns, evil.iface, model.MACFromAddr(victim.addr), mac, unix.ETH_P_IPV6, p)
+			}
+		}
+	}
+	for i := range b.nodes {
+		seen, to := map[string]bool{}, netip.AddrPortFrom(b.addrV6(i), 8090).String()
+		for _, network := range []string{"tcp", "udp"} {
+			for range 3 {
+				a, _, err := ask(b.outside, network, to)
+				if err != nil {
+					t.Errorf("%s %s: %v", network, to, err)
+				}
+				seen[a.Hostname] = true
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s: of 3 tasks answer %v", to, seen)
+		}
+	}
+}
+
+// redirect is a packet that says that target is a better way to another address
+// (RFC 4861, section 4.5).
+func redirect(from, to, target, dest netip.Addr, mac model.MAC) []byte {
+	m := append([]byte{137, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
+	m = append(append(append(m, dest.AsSlice()...), 2, 1), mac[:]...)
+	p := []byte{0x60, 5: byte(len(m)), 6: unix.IPPROTO_ICMPV6, 7: 255}
+	p = append(append(p, from.AsSlice()...), to.AsSlice()...)
+	pseudo := append(append(slices.Clone(p[8:]), 0, unix.IPPROTO_ICMPV6, 0, byte(len(m))), m...)
+	binary.BigEndian.PutUint16(m[2:], checksum(pseudo))
+	return append(p, m...)
 }
 
 // uplink goes at the link between a host and its ingress sandbox, and at the
@@ -447,8 +901,8 @@ func (b *hostileBed) hostMAC(i int) (mac model.MAC, err error) {
 func (b *hostileBed) sctp(t *testing.T) {
 	client := netip.AddrPortFrom(netip.MustParseAddr(strings.TrimSuffix(b.nodes[0].addr(), ".1")+".200"), 5555)
 	at := netip.AddrPortFrom(b.nodes[0].Addr.Addr(), 9090)
-	out := rawSCTP(t, b.outside, client.Addr())
-	tasks := []int{rawSCTP(t, b.web[1].ns, b.web[1].addr), rawSCTP(t, b.web[2].ns, b.web[2].addr)}
+	out := raw(t, b.outside, client.Addr(), unix.IPPROTO_SCTP)
+	tasks := []int{raw(t, b.web[1].ns, b.web[1].addr, unix.IPPROTO_SCTP), raw(t, b.web[2].ns, b.web[2].addr, unix.IPPROTO_SCTP)}
 	must(t, unix.Sendto(out, chunk(5555, 9090, 0, 1), 0, &unix.SockaddrInet4{Addr: at.Addr().As4()}))
 	var got []byte
 	var task int
@@ -474,15 +928,22 @@ func (b *hostileBed) sctp(t *testing.T) {
 	})
 }
 
-// rawSCTP opens a socket that gets all of that protocol at an address.
-func rawSCTP(t *testing.T, ns *kernel.Namespace, at netip.Addr) (fd int) {
+// raw opens a socket that gets all of a protocol that comes through to an
+// address.
+func raw(t *testing.T, ns *kernel.Namespace, at netip.Addr, proto int) (fd int) {
 	t.Helper()
+	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet6{Addr: at.As16()})
+	if at.Is4() {
+		to = &unix.SockaddrInet4{Addr: at.As4()}
+	} else {
+		family = unix.AF_INET6
+	}
 	must(t, kernel.Do(ns, func() (err error) {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_SCTP)
+		fd, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
 		if err != nil {
 			return err
 		}
-		return unix.Bind(fd, &unix.SockaddrInet4{Addr: at.As4()})
+		return unix.Bind(fd, to)
 	}))
 	t.Cleanup(func() { must(t, os.NewSyscallError("close", unix.Close(fd))) })
 	return fd

@@ -237,7 +237,7 @@ func setUpInterface(sandbox *kernel.Namespace, inner *netlink.Handle, iface netl
 
 // interfaceSysctls gives IPv6 to the interface if it has an IPv6 address or v6
 // says so, and only then, as Docker does. Its addresses are assigned: no router's word
-// changes them and no duplicate is looked for.
+// changes them or the way to others, and no duplicate is looked for.
 func interfaceSysctls(name string, addrs []netip.Prefix, v6 bool) []kernel.Sysctl {
 	disabled := "1"
 	if v6 {
@@ -254,6 +254,7 @@ func interfaceSysctls(name string, addrs []netip.Prefix, v6 bool) []kernel.Sysct
 		{Key: dir + "disable_ipv6", Value: disabled, Optional: optional},
 		{Key: dir + "accept_dad", Value: "0", Optional: optional},
 		{Key: dir + "accept_ra", Value: "0", Optional: optional},
+		{Key: dir + "accept_redirects", Value: "0", Optional: optional},
 		{Key: dir + "autoconf", Value: "0", Optional: optional},
 	}
 }

@@ -54,26 +54,41 @@ func FromMasked(value, mask netip.Addr) Rule {
 	return When(Carrying(kind), masked(offset, value.AsSlice(), mask.AsSlice()))
 }
 
-// Where ARP has its sender's addresses, for Ethernet and IPv4 (RFC 826), and
-// neighbor discovery its type and target (RFC 4861), after an IPv6 header.
+// Where ARP has its sender's addresses, for Ethernet and IPv4 (RFC 826).
 const (
 	arpSenderMAC  = 8
 	arpSenderAddr = 14
-	icmpV6Type    = 40
-	icmpV6Target  = 48
-	advertisement = 136
 )
+
+// Kinds of messages of neighbor discovery (RFC 4861, section 4).
+const (
+	RouterAdvertisement   = 134
+	neighborAdvertisement = 136
+	NeighborRedirect      = 137
+)
+
+// advertisedTarget is where an advertisement has the address it is about.
+const advertisedTarget = 8
 
 // ARPFrom matches ARP whose sender claims these addresses.
 func ARPFrom(m model.MAC, a netip.Addr) Rule {
 	return When(Carrying(unix.ETH_P_ARP), network(arpSenderMAC, m[:]), network(arpSenderAddr, a.AsSlice()))
 }
 
+// Discovery matches messages of neighbor discovery of a kind, also behind other
+// headers.
+func Discovery(kind byte) Rule {
+	return When(Carrying(unix.ETH_P_IPV6), Protocol(unix.IPPROTO_ICMPV6), of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: regAddr, Data: []byte{kind}},
+	))
+}
+
 // AdvertisesOther matches advertisements of neighbors with another address.
 func AdvertisesOther(a netip.Addr) Rule {
 	target := a.AsSlice()
-	return When(Carrying(unix.ETH_P_IPV6), Protocol(unix.IPPROTO_ICMPV6), network(icmpV6Type, []byte{advertisement}), of(
-		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseNetworkHeader, Offset: icmpV6Target, Len: uint32(len(target))}, //nolint:gosec // 16
+	return When(Discovery(neighborAdvertisement), of(
+		&expr.Payload{DestRegister: regAddr, Base: expr.PayloadBaseTransportHeader, Offset: advertisedTarget, Len: uint32(len(target))}, //nolint:gosec // 16
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: regAddr, Data: target},
 	))
 }

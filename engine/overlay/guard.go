@@ -57,6 +57,9 @@ func (n *network) guard(ep model.Endpoint) error {
 	if ep.AddrV6.IsValid() {
 		chain.Rules = append(chain.Rules, answer(1, nft.SendToAlias(nft.NodeV6, ^uint32(0), 0))...)
 		chain.Rules = append(chain.Rules, nft.When(nft.AdvertisesOther(ep.AddrV6.Addr()), nft.Drop()))
+		for _, kind := range []byte{nft.RouterAdvertisement, nft.NeighborRedirect} { // it is no router
+			chain.Rules = append(chain.Rules, nft.When(nft.Discovery(kind), nft.Drop()))
+		}
 		for _, from := range []netip.Prefix{own(ep.AddrV6.Addr()), netip.MustParsePrefix("fe80::/10"), own(netip.IPv6Unspecified())} {
 			chain.Rules = append(chain.Rules, nft.When(nft.PacketFrom(from), nft.Accept()))
 		}
