@@ -346,13 +346,9 @@ func (b *meshBed) labels(t *testing.T) {
 // somebody has changed a host's kernel, which is put right.
 func (b *meshBed) seen(t *testing.T) {
 	one, three := b.nodes[0], b.nodes[2]
-	ls := func(n node) string {
-		return n.weft(t, "mesh", "ls", "--format", "{{.Port}} {{.Service}} {{.Tasks}} {{.Hosts}} {{.State}}")
-	}
-	const well = "8080/tcp web 2/2 3/3 ok\n8080/udp web 2/2 3/3 ok\n9090/sctp web 2/2 3/3 ok"
-	for _, n := range b.nodes {
-		await(t, 10*time.Second, func() (bool, string) { got := ls(n); return got == well, n.Name + ":\n" + got })
-	}
+	ls := func(n node) string { return n.weft(t, meshLs()...) }
+	const well = meshWell
+	b.well(t)
 	out := one.weft(t, "mesh", "inspect", "8080/tcp")
 	for _, want := range []string{"host3            answers", "web.1 ", "web.2 ", ": serving", "on host2, port 80"} {
 		if !strings.Contains(out, want) {
@@ -386,6 +382,9 @@ func (b *meshBed) seen(t *testing.T) {
 	if got := ls(three); !strings.Contains(got, "8080/tcp web 2/2 2/3 "+three.addr()+": nftables set ports: 8080/tcp is missing") {
 		t.Errorf("the host that was changed sees nothing of it:\n%s", got)
 	}
+	if got := ls(one); !strings.Contains(got, "8080/tcp web 2/2 2/3 host3: nftables set ports: 8080/tcp is missing") {
+		t.Errorf("another host that is asked sees nothing of it:\n%s", got)
+	}
 	await(t, time.Minute, func() (bool, string) { got := ls(three); return got == well, "not put right:\n" + got })
 	await(t, 10*time.Second, func() (bool, string) {
 		got := one.weft(t, "mesh", "inspect", "8080/tcp")
@@ -393,6 +392,14 @@ func (b *meshBed) seen(t *testing.T) {
 	})
 	if _, _, err := ask(b.outside, "tcp", three.addr()+":8080"); err != nil {
 		t.Error(err)
+	}
+
+	frozen := enginePid(t, three)
+	must(t, syscall.Kill(frozen, syscall.SIGSTOP))
+	got := ls(one)
+	must(t, syscall.Kill(frozen, syscall.SIGCONT))
+	if !strings.Contains(got, "8080/tcp web 2/2 2/3 ok; not known of 1") {
+		t.Errorf("a host that says nothing answers:\n%s", got)
 	}
 
 	l := listenAt(t, b.hosts[1], ":8085") // a program of the host's
@@ -403,6 +410,24 @@ func (b *meshBed) seen(t *testing.T) {
 	})
 	must(t, l.Close())
 	one.weft(t, "service", "rm", "late")
+}
+
+// meshWell is what meshLs says on every node when all is well.
+const meshWell = "8080/tcp web 2/2 3/3 ok\n8080/udp web 2/2 3/3 ok\n9090/sctp web 2/2 3/3 ok"
+
+func meshLs() []string {
+	return []string{"mesh", "ls", "--format", "{{.Port}} {{.Service}} {{.Tasks}} {{.Hosts}} {{.State}}"}
+}
+
+// well waits until every node says that all is.
+func (b *meshBed) well(t *testing.T) {
+	t.Helper()
+	for _, n := range b.nodes {
+		await(t, 10*time.Second, func() (bool, string) {
+			r := n.try(t, meshLs()...)
+			return strings.TrimSpace(r.out) == meshWell, n.Name + ": " + r.String()
+		})
+	}
 }
 
 // listenAt takes a TCP port in a namespace.
@@ -416,24 +441,59 @@ func listenAt(t *testing.T, in *kernel.Namespace, at string) (l net.Listener) {
 }
 
 // crash kills the engine of the host that is asked; connections stay, and new
-// ones are made while it is away and while it comes back.
+// ones are made while it is away, while the next one comes, and after that has
+// put its own tables in the place of those that were left to it.
 func (b *meshBed) crash(t *testing.T) {
-	c := b.hold(t, b.outside, b.nodes[0].addr()+":8080")
-	must(t, syscall.Kill(enginePid(t, b.nodes[0]), syscall.SIGKILL))
-	up := time.Now().Add(20 * time.Second)
-	back := false
-	for n := 0; time.Now().Before(up) && (!back || n < 200); n++ {
-		if _, _, err := ask(b.outside, "tcp", b.nodes[0].addr()+":8080"); err != nil {
-			t.Fatalf("request %d, with the engine back: %v: %v", n, back, err)
-		}
-		if n%20 == 0 && !back {
-			back = b.nodes[0].try(t, "info").code == 0
+	one := b.nodes[0]
+	b.well(t)
+	loads, idle := map[string]*load{}, []held{}
+	for _, at := range []netip.Addr{one.Addr.Addr(), b.addrV6(0)} {
+		to := net.JoinHostPort(at.String(), "8080")
+		idle = append(idle, b.hold(t, b.outside, to))
+		loads[to] = startLoad(t, b.outside, "http://"+to+"/", 1)
+	}
+	more := func(n int64) {
+		t.Helper()
+		for to, l := range loads {
+			l.more(t, to, n)
 		}
 	}
-	if !back {
-		t.Fatal("the engine did not come back")
+	more(100)
+	host, sandbox := b.tables(t, 0)
+	must(t, syscall.Kill(enginePid(t, one), syscall.SIGKILL))
+	killed := time.Now()
+	await(t, time.Minute, func() (bool, string) {
+		h, s := b.tables(t, 0)
+		return h != host && s != sandbox, fmt.Sprintf("the tables left are %s and %s, there are %s and %s", host, sandbox, h, s)
+	})
+	t.Logf("the next engine's tables are there %v after the kill", time.Since(killed).Round(time.Millisecond))
+	b.well(t)
+	more(300)
+	for to, l := range loads {
+		l.end(t, 0)
+		if n := l.dialed.Load(); n != 1 {
+			t.Errorf("%s: who keeps a connection made %d", to, n)
+		}
+		t.Logf("%s: %d requests", to, l.asked.Load())
 	}
-	c.alive(t)
+	for _, c := range idle {
+		c.alive(t)
+	}
+}
+
+// tables names those of the published ports that a host has in its own namespace
+// and in its ingress sandbox, by their handles: one that is written anew has
+// another.
+func (b *meshBed) tables(t *testing.T, i int) (host, sandbox string) {
+	t.Helper()
+	handle := func(ns *kernel.Namespace) string {
+		first, _, _ := strings.Cut(netnstest.Exec(t, ns, "nft", "-a", "list", "table", "inet", "weft-mesh"), "\n")
+		return first
+	}
+	in, err := kernel.Open(filepath.Join("/proc", (&side{lab: b.lab}).pid(t, b.nodes[i]), "root", ingressSandbox))
+	must(t, err)
+	defer func() { must(t, in.Close()) }()
+	return handle(b.hosts[i]), handle(in)
 }
 
 // held is a connection with the probe that is kept open.
@@ -482,6 +542,8 @@ type load struct {
 	stop   chan struct{}
 	done   sync.WaitGroup
 	asked  atomic.Int64
+	kept   atomic.Int64 // of these, over kept connections
+	dialed atomic.Int64 // kept connections
 	failed atomic.Int64
 	first  atomic.Pointer[error]
 	hosts  sync.Map
@@ -492,9 +554,13 @@ func startLoad(t *testing.T, from *kernel.Namespace, url string, clients int) *l
 	t.Helper()
 	l := &load{stop: make(chan struct{})}
 	for i := range 2 * clients {
+		keeps := i%2 != 0
 		transport := &http.Transport{
-			DisableKeepAlives: i%2 == 0,
+			DisableKeepAlives: !keeps,
 			DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+				if keeps {
+					l.dialed.Add(1)
+				}
 				err = kernel.Do(from, func() (err error) {
 					c, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
 					return err
@@ -512,9 +578,13 @@ func startLoad(t *testing.T, from *kernel.Namespace, url string, clients int) *l
 				default:
 				}
 				l.one(client, url)
+				if keeps {
+					l.kept.Add(1)
+				}
 			}
 		})
 	}
+	t.Cleanup(l.quit)
 	return l
 }
 
@@ -534,14 +604,35 @@ func (l *load) one(client *http.Client, url string) {
 	}
 }
 
+// more waits until as many further requests have been made over connections of
+// either kind.
+func (l *load) more(t *testing.T, name string, n int64) {
+	t.Helper()
+	kept, all := l.kept.Load(), l.asked.Load()
+	await(t, time.Minute, func() (bool, string) {
+		old := l.kept.Load() - kept
+		fresh := l.asked.Load() - all - old
+		return min(old, fresh) > n, fmt.Sprintf("%s: %d requests over kept connections, %d over new ones, want %d", name, old, fresh, n)
+	})
+}
+
+// quit stops the load.
+func (l *load) quit() {
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.done.Wait()
+}
+
 // end stops the load once it has asked so often, and tells of failures.
 func (l *load) end(t *testing.T, least int64) {
 	t.Helper()
 	await(t, 2*time.Minute, func() (bool, string) {
 		return l.asked.Load() >= least, fmt.Sprintf("%d of %d requests", l.asked.Load(), least)
 	})
-	close(l.stop)
-	l.done.Wait()
+	l.quit()
 	if n := l.failed.Load(); n > 0 {
 		t.Errorf("%d of %d requests failed, the first with: %v", n, l.asked.Load(), *l.first.Load())
 	}

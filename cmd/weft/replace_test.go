@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,43 @@ func (b *bed) asked(protocol string, port uint32) (n int, said string) {
 	return n, said
 }
 
+// answerV6 fails unless the ports of all services in the mesh answer a client
+// that comes by IPv6, at these addresses of the hosts. A task sees the client's
+// own address, or its host's where the network is too small for IPv6.
+func (b *bed) answerV6(hosts []netip.Addr, relayed bool) {
+	b.Helper()
+	services, err := b.api.ServiceList(b.Context(), apiswarm.ServiceListOptions{})
+	must(b.T, err)
+	ports := 0
+	for _, s := range services {
+		for _, p := range s.Endpoint.Ports {
+			if p.PublishMode != apiswarm.PortConfigPublishModeIngress {
+				continue
+			}
+			ports++
+			for i, at := range hosts {
+				await(b.T, 20*time.Second, func() (bool, string) {
+					to := netip.AddrPortFrom(at, uint16(p.PublishedPort)).String() //nolint:gosec // a port
+					a, want, err := ask(b.outside, string(p.Protocol), to)
+					if err != nil {
+						return false, fmt.Sprintf("%s of %s: %v", to, s.Spec.Name, err)
+					}
+					if relayed {
+						want = b.nodes[i].Addr.Addr()
+					}
+					if client := netip.MustParseAddrPort(a.Client).Addr().Unmap(); client != want {
+						b.Errorf("%s/%s of %s: the task saw %s, want %s", to, p.Protocol, s.Spec.Name, client, want)
+					}
+					return true, ""
+				})
+			}
+		}
+	}
+	if ports == 0 {
+		b.Error("no port is published")
+	}
+}
+
 // silent waits until a TCP port is nobody's on all hosts.
 func (b *bed) silent(port int) {
 	b.Helper()
@@ -101,6 +139,72 @@ func traces(nw network.Inspect) []string {
 	}
 	return list
 }
+
+// known fails unless the traces of a network are seen on a host that is on it.
+func (b *bed) known(nw network.Inspect) {
+	b.Helper()
+	for _, mark := range traces(nw) {
+		if !strings.Contains(b.kernelText(b.node), mark) {
+			b.Errorf("%q is not seen where it must be", mark)
+		}
+	}
+}
+
+// forgotten waits until no host has any trace of a network.
+func (b *bed) forgotten(nw network.Inspect) {
+	b.Helper()
+	for _, host := range b.nodes {
+		await(b.T, time.Minute, func() (bool, string) {
+			text, left := b.kernelText(host), ""
+			for _, mark := range traces(nw) {
+				for line := range strings.Lines(text) {
+					if strings.Contains(line, mark) {
+						left += line
+					}
+				}
+			}
+			return left == "", fmt.Sprintf("%s has of the old network:\n%s", host.Name, left)
+		})
+	}
+}
+
+// kernels gives what each host's kernel has, without what is named at random.
+// Not among it is the bridge of those without a network of the swarm: it comes
+// with the first one on a host, and is up while there is one.
+func (b *bed) kernels() [][]string {
+	b.Helper()
+	names := regexp.MustCompile(`\bweft[0-9a-f]{11}\b|\bctr-[0-9a-f]{12}\b|\bov-[0-9a-z]{12}\b|/containers/[0-9a-f]*|net:\[[0-9]+\]`)
+	bridge := regexp.MustCompile(`\bweft0\b`)
+	of := ingressBed{T: b.T, lab: b.lab, nodes: b.nodes}
+	var all [][]string
+	for _, n := range b.nodes {
+		var lines []string
+		for _, line := range of.kernel(n) {
+			if !bridge.MatchString(line) {
+				lines = append(lines, names.ReplaceAllString(line, "*"))
+			}
+		}
+		slices.Sort(lines)
+		all = append(all, lines)
+	}
+	return all
+}
+
+// settled is kernels once the removed tasks are gone: they are the same twice in
+// a row.
+func (b *bed) settled() (now [][]string) {
+	b.Helper()
+	await(b.T, time.Minute, func() (bool, string) {
+		last := now
+		now = b.kernels()
+		return cmp.Equal(last, now), cmp.Diff(last, now)
+	})
+	return now
+}
+
+// ingressV6 are the routes by which hosts reach their part of an ingress network
+// with IPv6.
+var ingressV6 = regexp.MustCompile(`^route .*(\bfd77:6566:74:|\b(fe80::/64|ff00::/8) dev weft-(ingress|mesh)\b)`)
 
 // kinds counts what the hosts' kernels have, by kind: tasks may be on other hosts
 // than they were. The bridge of those without a network of the swarm comes with
@@ -192,12 +296,17 @@ func TestCustomiseEngine(t *testing.T) {
 		}
 		awaitReplicas(t, nodes[0], name, want)
 	}
-	outside, _ := clientOf(t, l, nodes)
-	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", outside: outside}
+	mesh := joinBed(t, l, nodes)
+	var v6 []netip.Addr
+	for i := range nodes {
+		v6 = append(v6, mesh.addrV6(i))
+	}
+	b := &bed{operator: operator{t, l, nodes[0], t.TempDir()}, api: apiClient(t, nodes[0]), nodes: nodes, specs: specs(t, nodes[0]), name: "ingress", subnet: "10.0.0.0/24", outside: mesh.outside}
 	b.answer()
+	b.answerV6(v6, false)
 	t.Run("customise", b.at((*bed).customised))
 	t.Run("broken port", b.at(func(b *bed) { breakPort(b.operator, nodes, 8001, 30*time.Second); b.answer() }))
-	t.Run("by hand", b.at((*bed).byHand))
+	t.Run("by hand", b.at(func(b *bed) { b.byHand(v6) }))
 }
 
 // at has the bed used by a subtest.
@@ -214,11 +323,7 @@ func (b *bed) customised() {
 	old, err := b.api.NetworkInspect(b.Context(), "ingress", network.InspectOptions{})
 	must(b.T, err)
 	before, plain := b.kinds(), b.node.weft(b.T, "service", "ps", "-q", "plain")
-	for _, mark := range traces(old) {
-		if !strings.Contains(b.kernelText(b.node), mark) {
-			b.Errorf("%q is not seen where it must be", mark)
-		}
-	}
+	b.known(old)
 	r := b.run(append([]string{
 		"ingress", "customise", "--name", "my-ingress", "--subnet", "10.11.0.0/16", "--gateway", "10.11.0.2", "--mtu", "1200",
 		"--yes", "--accept", "drops-ingress-traffic,restarts-tasks",
@@ -239,27 +344,16 @@ func (b *bed) customised() {
 		b.Errorf("the network is %+v", n)
 	}
 	b.mtus(netip.MustParsePrefix("10.11.0.0/16"), netip.MustParseAddr("10.11.0.2"), 1200)
-	for _, host := range b.nodes {
-		await(b.T, time.Minute, func() (bool, string) {
-			text, left := b.kernelText(host), ""
-			for _, mark := range traces(old) {
-				for line := range strings.Lines(text) {
-					if strings.Contains(line, mark) {
-						left += line
-					}
-				}
-			}
-			return left == "", fmt.Sprintf("%s has of the old network:\n%s", host.Name, left)
-		})
-	}
+	b.forgotten(old)
 	await(b.T, time.Minute, func() (bool, string) {
 		diff := cmp.Diff(before, b.kinds())
 		return diff == "", "all hosts before (-) and after (+):\n" + diff
 	})
 }
 
-// byHand replaces the network step by step, as Docker's documentation shows it.
-func (b *bed) byHand() {
+// byHand replaces the network step by step, as Docker's documentation shows it,
+// and asks the hosts at their IPv6 addresses as well.
+func (b *bed) byHand(v6 []netip.Addr) {
 	weft := func(args ...string) string { return b.node.weft(b.T, args...) }
 	r := b.run("network", "rm", "ingress")
 	if r.code != 0 || !strings.Contains(r.out+r.err, "Are you sure you want to continue? [y/N]") {
@@ -273,13 +367,22 @@ func (b *bed) byHand() {
 			weft("service", "rm", name)
 		}
 	}
+	// Where they are, they are afterwards. SwarmKit leaves a task that fulfils a
+	// new constraint alone, and later when its ports change as well: hence --force.
+	weft("service", "update", "-q", "--force", "--constraint-add", "node.hostname==host1", "s01")
+	weft("service", "update", "-q", "--force", "--constraint-add", "node.hostname==host2", "s07")
+	b.answer()
+	old, err := b.api.NetworkInspect(b.Context(), "ingress", network.InspectOptions{})
+	must(b.T, err)
+	b.known(old)
+	before := b.settled()
 	weft("service", "update", "-q", "--publish-rm", "80/tcp", "s01")
 	weft("service", "update", "-q", "--publish-rm", "80/tcp", "--publish-rm", "80/udp", "s07")
 	plain := weft("service", "ps", "-q", "plain")
 	await(b.T, time.Minute, func() (bool, string) { // tasks end
-		b.agreed("network", "rm", "ingress")
+		said := b.agreed("network", "rm", "ingress")
 		left := weft("network", "ls", "-q", "--filter", "name=ingress")
-		return left == "", "still there: " + left
+		return left == "", "still there: " + left + "\n" + said
 	})
 
 	b.silent(8001)
@@ -299,6 +402,15 @@ func (b *bed) byHand() {
 	weft("service", "update", "-q", "--publish-add", "8007:80", "--publish-add", "8107:80", "--publish-add", "8207:80/udp", "s07")
 	b.answer()
 	b.mtus(netip.MustParsePrefix("10.11.0.0/16"), netip.MustParseAddr("10.11.0.2"), 1200)
+	b.answerV6(v6, true)
+	b.forgotten(old)
+	for i := range before {
+		before[i] = slices.DeleteFunc(before[i], ingressV6.MatchString) // the new one has no IPv6
+	}
+	await(b.T, time.Minute, func() (bool, string) {
+		diff := cmp.Diff(before, b.kernels())
+		return diff == "", "each host before (-) and after (+):\n" + diff
+	})
 }
 
 // agreed runs a command in a terminal, says yes to its question and gives what
