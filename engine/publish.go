@@ -120,6 +120,7 @@ func (p *publisher) open(ep model.Endpoint, source netip.Addr, adopted bool) (er
 	}
 	p.host, err = mesh.OpenHost(mesh.HostConfig{
 		Namespace: p.hostNS, IPv6: ep.AddrV6.IsValid(), Source: source, Reserve: p.reserve, Holder: p.holder,
+		Refuse:  func(_ mesh.Port, why error) { p.log.Warn("published port left to somebody else", "err", why) },
 		Network: placeOf(ep), Overlay: p.within,
 		Lead: func(port string) error { return p.lead(ep.NetworkID, port, ep.Addr) },
 	})

@@ -408,7 +408,14 @@ func (b *meshBed) seen(t *testing.T) {
 		got := one.weft(t, "mesh", "ls")
 		return strings.Contains(got, "2/3       host2: this host does not answer at published port 8085/tcp: "), "another host's program is not seen:\n" + got
 	})
+	if got := ls(one); !strings.Contains(got, "8080/tcp web 2/2 3/3 ok") {
+		t.Errorf("another port suffers from it:\n%s", got)
+	}
 	must(t, l.Close())
+	await(t, 10*time.Second, func() (bool, string) {
+		got := ls(one)
+		return strings.Contains(got, "8085/tcp late 1/1 3/3 ok"), "the port is free, and not answered:\n" + got
+	})
 	one.weft(t, "service", "rm", "late")
 }
 

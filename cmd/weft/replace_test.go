@@ -76,7 +76,7 @@ func (b *bed) answerV6(hosts []netip.Addr, relayed bool) {
 			ports++
 			for i, at := range hosts {
 				await(b.T, 20*time.Second, func() (bool, string) {
-					to := netip.AddrPortFrom(at, uint16(p.PublishedPort)).String() //nolint:gosec // a port
+					to := netip.AddrPortFrom(at, uint16(p.PublishedPort)).String()
 					a, want, err := ask(b.outside, string(p.Protocol), to)
 					if err != nil {
 						return false, fmt.Sprintf("%s of %s: %v", to, s.Spec.Name, err)
@@ -367,7 +367,7 @@ func (b *bed) byHand(v6 []netip.Addr) {
 			weft("service", "rm", name)
 		}
 	}
-	// Where they are, they are afterwards. SwarmKit leaves a task that fulfils a
+	// Where they are, they are afterwards. SwarmKit leaves a task that meets a
 	// new constraint alone, and later when its ports change as well: hence --force.
 	weft("service", "update", "-q", "--force", "--constraint-add", "node.hostname==host1", "s01")
 	weft("service", "update", "-q", "--force", "--constraint-add", "node.hostname==host2", "s07")

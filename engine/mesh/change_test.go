@@ -119,9 +119,11 @@ func TestRefusedPort(t *testing.T) {
 	netnstest.Require(t)
 	ns, _ := netnstest.Sandbox(t)
 	r := &reserver{taken: 8001, held: map[uint16]int{}}
+	var said []string
 	h, err := mesh.OpenHost(mesh.HostConfig{
 		Namespace: ns, IPv6: true, Source: netip.MustParseAddr("192.0.2.1"), Reserve: r.reserve,
 		Holder: func(string, uint16) string { return "httpd (PID 7)" },
+		Refuse: func(_ mesh.Port, why error) { said = append(said, why.Error()) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,12 +146,12 @@ func TestRefusedPort(t *testing.T) {
 		}
 	}
 	err = h.Set([]mesh.Listen{at(8000), at(8001), at(8002, "192.0.2.1")})
-	if err == nil || !strings.Contains(err.Error(), "8001/tcp: somebody has it: address already in use: it is held by httpd (PID 7)") || h.Refused(at(8001).Port) == nil || h.Refused(at(8000).Port) != nil {
-		t.Errorf("a port somebody has: %v", err)
+	if err != nil || len(said) != 1 || !strings.Contains(said[0], "8001/tcp: somebody has it: address already in use: it is held by httpd (PID 7)") || h.Refused(at(8001).Port) == nil || h.Refused(at(8000).Port) != nil {
+		t.Errorf("a port somebody has: %v, %q", err, said)
 	}
 	has("8000", "8002")
-	if err := h.Retry(); err != nil {
-		t.Errorf("said again: %v", err)
+	if err := h.Retry(); err != nil || len(said) != 1 {
+		t.Errorf("said again: %v, %q", err, said)
 	}
 	r.taken = 0
 	if err := h.Retry(); err != nil || h.Refused(at(8001).Port) != nil {

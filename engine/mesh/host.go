@@ -59,6 +59,8 @@ type HostConfig struct {
 	Reserve func(p model.PublishedPort, to netip.AddrPort) (io.Closer, error)
 	// Holder says who has a port that could not be reserved; empty: unknown.
 	Holder func(proto string, port uint16) string
+	// Refuse is told once why a port could not be reserved; others are served.
+	Refuse func(p Port, why error)
 }
 
 // Host is the mesh in the host's own namespace. It is not safe for concurrent
@@ -201,7 +203,7 @@ func (h *Host) Set(ports []Listen) error {
 }
 
 // Change makes the host answer at ports and not at closed anymore. At one that
-// a program of the host's has it does not, and says so once.
+// a program of the host's has it does not, and says so once (Refuse).
 func (h *Host) Change(ports []Listen, closed []Port) error {
 	before := map[Port]*listening{}
 	var errs []error
@@ -240,13 +242,12 @@ func (h *Host) Retry() error {
 // open takes ports and writes what has become of them and of those of before,
 // and the services of those and of others.
 func (h *Host) open(ports map[Port]refusal, before map[Port]*listening, others []Port) error {
-	var errs []error
 	for p, r := range ports {
 		reserved, err := h.reserve(r.Listen)
 		if err != nil {
 			if r.why == nil {
 				r.why = h.explain(p, err)
-				errs = append(errs, r.why)
+				h.Refuse(p, r.why)
 			}
 			h.refused[p] = r
 			continue
@@ -257,7 +258,7 @@ func (h *Host) open(ports map[Port]refusal, before map[Port]*listening, others [
 			before[p] = nil
 		}
 	}
-	return errors.Join(append(errs, h.write(before, others))...)
+	return h.write(before, others)
 }
 
 // explain adds who has a port.
