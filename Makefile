@@ -26,7 +26,7 @@ demo: build ## Show three hosts, a swarm, an overlay network and the death of a 
 
 test: ## Run all tests, those against a real dockerd included (root; under 30 minutes)
 	@.ci/packages
-	@$(GO) test -timeout 25m ./... </dev/null
+	@$(GO) test -timeout 40m ./... </dev/null
 
 test-race: ## Run all tests with the race detector (root)
 	@.ci/packages gcc libc6-dev
