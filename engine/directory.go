@@ -209,7 +209,12 @@ func (d *directory) touch(networkID string, names bool) {
 // touchLocal does that for a network of this node, which has no virtual IPs: its
 // names are right when the call returns. d.mu is held.
 func (d *directory) touchLocal(networkID string) {
-	d.name(networkID, maps.Clone(d.records[networkID]))
+	if rows := d.records[networkID]; len(rows) > 0 {
+		d.name(networkID, maps.Clone(rows))
+	} else { // nobody is on it any more
+		delete(d.records, networkID)
+		d.unname(networkID)
+	}
 	d.touch(networkID, false)
 }
 
@@ -339,10 +344,6 @@ func (d *directory) forget(containerID string) {
 		if key := localRecord(containerID, networkID); rows[key].EndpointID != "" {
 			delete(rows, key)
 			d.touchLocal(networkID)
-			if len(rows) == 0 {
-				delete(d.records, networkID)
-				d.unname(networkID)
-			}
 		}
 	}
 }

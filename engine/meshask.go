@@ -21,8 +21,7 @@ const (
 // are not waited for.
 func (p *publisher) askOthers(ctx context.Context) (late map[netip.Addr]bool) {
 	p.mu.Lock()
-	networkID := p.network
-	present := p.sandbox != nil
+	networkID, present := p.network, p.sandbox != nil
 	p.mu.Unlock()
 	if !present {
 		return nil
@@ -38,26 +37,15 @@ func (p *publisher) askOthers(ctx context.Context) (late map[netip.Addr]bool) {
 		p.log.WarnContext(ctx, "the others not asked about the published ports", "network_id", networkID, "err", err)
 		return nil
 	}
-	limit := time.NewTimer(askTime)
-	defer limit.Stop()
-	poll := time.NewTicker(askPoll)
-	defer poll.Stop()
-	for {
-		if late = silent(p.nodes(networkID), question); len(late) == 0 {
-			return nil
-		}
-		select {
-		case <-poll.C:
-		case <-limit.C:
-			return late
-		case <-ctx.Done():
-			return late
-		}
-	}
+	poll(ctx, askPoll, askTime, func() bool {
+		late = unanswered(p.nodes(networkID), question)
+		return len(late) == 0
+	})
+	return late
 }
 
-// silent gives the nodes that have not answered a question of this node's.
-func silent(nodes []model.MeshNode, question string) map[netip.Addr]bool {
+// unanswered gives the nodes that have not answered a question of this node's.
+func unanswered(nodes []model.MeshNode, question string) map[netip.Addr]bool {
 	var self netip.Addr
 	for _, n := range nodes {
 		if n.Self {

@@ -290,23 +290,35 @@ func (n *networks) drain(ctx context.Context, endpoints []model.Endpoint) {
 
 // awaitSpared gives false when the time is over.
 func (n *networks) awaitSpared(ctx context.Context, g *gossip.Gossip, endpoints []model.Endpoint) bool {
-	limit := time.NewTimer(drainTime)
-	defer limit.Stop()
-	poll := time.NewTicker(drainPoll)
-	defer poll.Stop()
-	for _, ep := range endpoints {
-		for {
-			late := g.Unheard(ep.NetworkID, []string{ep.ID})
-			if len(late) == 0 {
-				break
+	var ep model.Endpoint
+	var late []gossip.Member
+	spared := poll(ctx, drainPoll, drainTime, func() bool {
+		for _, ep = range endpoints {
+			if late = g.Unheard(ep.NetworkID, []string{ep.ID}); len(late) > 0 {
+				return false
 			}
-			select {
-			case <-poll.C:
-				continue
-			case <-limit.C:
-				n.log.InfoContext(ctx, "not every node says that it sends nothing new to a leaving task", "endpoint_id", ep.ID, "network_id", ep.NetworkID, "first", late[0].Addr, "nodes", len(late))
-			case <-ctx.Done():
-			}
+		}
+		return true
+	})
+	if !spared && ctx.Err() == nil {
+		n.log.InfoContext(ctx, "not every node says that it sends nothing new to a leaving task", "endpoint_id", ep.ID, "network_id", ep.NetworkID, "first", late[0].Addr, "nodes", len(late))
+	}
+	return spared
+}
+
+// poll looks every so often whether something is done. It gives false when the
+// time is over, or ctx.
+func poll(ctx context.Context, every, limit time.Duration, done func() bool) bool {
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	again := time.NewTicker(every)
+	defer again.Stop()
+	for !done() {
+		select {
+		case <-again.C:
+		case <-over.C:
+			return false
+		case <-ctx.Done():
 			return false
 		}
 	}

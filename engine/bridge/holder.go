@@ -8,23 +8,26 @@ import (
 	"weft/engine/model"
 )
 
-// ourselves is what holds a port that this process has.
-const ourselves = "this engine"
-
 // Holder says who has a port of the host: a container or a program. Empty:
 // nobody that can be seen.
 func (d *Driver) Holder(proto string, port uint16) string {
+	holder, _ := d.holder(proto, port)
+	return holder
+}
+
+// holder also tells whether this process has the port, and no container.
+func (d *Driver) holder(proto string, port uint16) (name string, own bool) {
 	if name := d.publisherOf(proto, port); name != "" {
-		return "container " + name
+		return "container " + name, false
 	}
 	h, ok := kernel.PortHolder(d.host, proto, port)
 	switch {
 	case !ok:
-		return ""
+		return "", false
 	case h.PID == os.Getpid():
-		return ourselves
+		return "this engine", true
 	}
-	return fmt.Sprintf("%s (PID %d)", h.Name, h.PID)
+	return fmt.Sprintf("%s (PID %d)", h.Name, h.PID), false
 }
 
 // publisherOf gives the name of the endpoint that publishes a port.
@@ -55,11 +58,11 @@ func (d *Driver) name(err error, w model.PortBinding) error {
 	if w.HostPort == 0 || w.HostPort != max(w.HostPort, w.HostPortEnd) {
 		return err
 	}
-	holder := d.Holder(w.Proto, w.HostPort)
+	holder, own := d.holder(w.Proto, w.HostPort)
 	if holder == "" {
 		return err
 	}
-	if holder == ourselves && d.serviceAt != nil {
+	if own && d.serviceAt != nil {
 		if service := d.serviceAt(w.Proto, w.HostPort); service != "" {
 			holder = "service " + service + " of the swarm"
 		}

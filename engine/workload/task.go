@@ -109,7 +109,7 @@ func (m *Manager) WaitTask(ctx context.Context, taskID string) (model.ExitStatus
 				m.Log.WarnContext(ctx, "task not announced", "task_id", taskID, "err", err)
 			}
 		case rec.Health != nil && rec.Health.Status == model.Unhealthy:
-			return model.ExitStatus{}, errors.Join(errUnhealthy, m.retire(context.WithoutCancel(ctx), c))
+			return model.ExitStatus{}, errors.Join(errUnhealthy, m.retire(context.WithoutCancel(ctx), c, taskID))
 		}
 		select {
 		case <-changed:
@@ -130,13 +130,13 @@ func (m *Manager) ShutdownTask(ctx context.Context, taskID string) error {
 	if err != nil {
 		return err
 	}
-	return m.retire(ctx, c)
+	return m.retire(ctx, c, taskID)
 }
 
 // retire stops a task once nobody sends it anything new.
-func (m *Manager) retire(ctx context.Context, c *container) error {
+func (m *Manager) retire(ctx context.Context, c *container, taskID string) error {
 	if err := m.setReadiness(ctx, c, model.Draining); err != nil {
-		m.Log.WarnContext(ctx, "task not drained", "container_id", m.snapshot(c).ID, "err", err)
+		m.Log.WarnContext(ctx, "task not drained", "task_id", taskID, "err", err)
 	}
 	_, err := m.stop(ctx, c, "", nil)
 	return err
