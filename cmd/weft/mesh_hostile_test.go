@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -147,63 +145,6 @@ func (b *hostileBed) unpublished(t *testing.T) {
 			t.Errorf("host%d: %v are reached", i+1, got)
 		}
 	}
-}
-
-// says sends datagrams from a namespace, all from one port.
-func says(t *testing.T, from *kernel.Namespace, text string, to ...netip.AddrPort) {
-	t.Helper()
-	must(t, kernel.Do(from, func() error {
-		c, err := net.ListenPacket("udp", "")
-		if err != nil {
-			return err
-		}
-		var errs []error
-		for _, at := range to {
-			_, err := c.WriteTo([]byte(text), net.UDPAddrFromAddrPort(at))
-			errs = append(errs, err)
-		}
-		return errors.Join(append(errs, c.Close())...)
-	}))
-}
-
-// sniff opens a socket that has all packets that come to a namespace, also those
-// that go no further.
-func sniff(t *testing.T, ns *kernel.Namespace) (fd int) {
-	t.Helper()
-	must(t, kernel.Do(ns, func() (err error) {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff})))
-		return errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
-	}))
-	t.Cleanup(func() { must(t, os.NewSyscallError("close", unix.Close(fd))) })
-	return fd
-}
-
-// first gives the first text, of some, that is in what has come to the sockets
-// as soon as one is; empty: none comes.
-func first(fds []int, texts ...string) string {
-	buf, found := make([]byte, 1<<16), len(texts)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		var poll []unix.PollFd
-		for _, fd := range fds {
-			poll = append(poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-		}
-		_, _ = unix.Poll(poll, 100)
-		for _, fd := range fds {
-			for {
-				n, _, err := unix.Recvfrom(fd, buf, 0)
-				if err != nil {
-					break
-				}
-				if i := slices.IndexFunc(texts, func(text string) bool { return strings.Contains(string(buf[:n]), text) }); i >= 0 {
-					found = min(found, i)
-				}
-			}
-		}
-		if found < len(texts) {
-			return texts[found]
-		}
-	}
-	return ""
 }
 
 // unpublishedDatagrams is unpublished for UDP: only what is sent to a published
@@ -372,115 +313,6 @@ func (b *hostileBed) routers(t *testing.T) {
 	}
 }
 
-// datagram is a UDP packet that asks the probe.
-func datagram(from, to netip.AddrPort) []byte { return saying(from, to, "GET / HTTP/1.0\r\n\r\n") }
-
-// saying is a UDP packet.
-func saying(from, to netip.AddrPort, text string) []byte {
-	u := binary.BigEndian.AppendUint16(nil, from.Port())
-	u = binary.BigEndian.AppendUint16(u, to.Port())
-	u = binary.BigEndian.AppendUint16(u, uint16(8+len(text)))
-	u = append(append(u, 0, 0), text...)
-	if from.Addr().Is4() {
-		p := append(make([]byte, 20), u...) // no checksum, as RFC 768 allows
-		ipHeader(p, unix.IPPROTO_UDP, from.Addr(), to.Addr())
-		return p
-	}
-	p := []byte{0x60, 5: byte(len(u)), 6: unix.IPPROTO_UDP, 7: 64}
-	p = append(append(p, from.Addr().AsSlice()...), to.Addr().AsSlice()...)
-	pseudo := append(append(slices.Clone(p[8:]), 0, unix.IPPROTO_UDP, 0, byte(len(u))), u...)
-	binary.BigEndian.PutUint16(u[6:], checksum(pseudo))
-	return append(p, u...)
-}
-
-// checksum is the Internet's (RFC 1071).
-func checksum(p []byte) uint16 {
-	sum := uint32(0)
-	for i, c := range p {
-		sum += uint32(c) << (8 * (1 - i%2))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}
-
-func ipHeader(p []byte, proto byte, from, to netip.Addr) {
-	p[0], p[8], p[9] = 0x45, 64, proto
-	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
-	copy(p[12:], from.AsSlice())
-	copy(p[16:], to.AsSlice())
-	binary.BigEndian.PutUint16(p[10:], checksum(p[:20]))
-}
-
-// arp is an announcement of an address.
-func arp(mac model.MAC, addr netip.Addr) []byte {
-	p := []byte{0, 1, 8, 0, 6, 4, 0, 1}
-	p = append(append(p, mac[:]...), addr.AsSlice()...)
-	return append(append(p, 0, 0, 0, 0, 0, 0), addr.AsSlice()...)
-}
-
-// send puts a frame on the wire of a namespace's interface.
-func send(t *testing.T, ns *kernel.Namespace, iface string, to, from model.MAC, etherType uint16, payload []byte) {
-	t.Helper()
-	must(t, kernel.Do(ns, func() error {
-		l, err := net.InterfaceByName(iface)
-		if err != nil {
-			return err
-		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		frame := append(append([]byte{}, to[:]...), from[:]...)
-		frame = append(binary.BigEndian.AppendUint16(frame, etherType), payload...)
-		return errors.Join(unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: l.Index}), unix.Close(fd))
-	}))
-}
-
-// sees reports whether one of the namespaces gets an IPv4 packet from an address
-// while do runs, or shortly after.
-func sees(t *testing.T, from netip.Addr, do func(), where ...*kernel.Namespace) bool {
-	t.Helper()
-	var fds []int
-	for _, ns := range where {
-		must(t, kernel.Do(ns, func() error {
-			fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})))
-			fds = append(fds, fd)
-			return err
-		}))
-	}
-	defer func() {
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
-	}()
-	do()
-	buf := make([]byte, 2048)
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
-		var poll []unix.PollFd
-		for _, fd := range fds {
-			poll = append(poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-		}
-		_, _ = unix.Poll(poll, 50)
-		for _, fd := range fds {
-			for {
-				n, at, err := unix.Recvfrom(fd, buf, 0)
-				if err != nil {
-					break
-				}
-				if ll, ok := at.(*unix.SockaddrLinklayer); ok && ll.Pkttype == unix.PACKET_OUTGOING {
-					continue
-				}
-				if n >= 20 && netip.AddrFrom4([4]byte(buf[12:16])) == from {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 // forged sends frames that are not the sender's own.
 func (b *hostileBed) forged(t *testing.T) {
 	spoofed := netip.MustParseAddr("198.51.100.66")
@@ -492,7 +324,7 @@ func (b *hostileBed) forged(t *testing.T) {
 			ask := func(addr netip.Addr, macs ...model.MAC) bool {
 				return sees(t, addr, func() {
 					for _, mac := range macs {
-						send(t, from.ns, from.iface, target, mac, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
+						netnstest.SendFrame(t, from.ns, from.iface, target, mac, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
 					}
 				}, to.ns)
 			}
@@ -513,9 +345,9 @@ func (b *hostileBed) forged(t *testing.T) {
 	broadcast := model.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	from, to := b.evil[1], b.web[1]
 	for range 20 {
-		send(t, from.ns, from.iface, broadcast, model.MACFromAddr(from.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), to.addr))
-		send(t, from.ns, from.iface, broadcast, model.MACFromAddr(to.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(to.addr), to.addr))
-		send(t, from.ns, from.iface, broadcast, model.MACFromAddr(netip.MustParseAddr(b.ingressAddr(t, 1))), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), netip.MustParseAddr(b.ingressAddr(t, 1))))
+		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(from.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), to.addr))
+		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(to.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(to.addr), to.addr))
+		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(netip.MustParseAddr(b.ingressAddr(t, 1))), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), netip.MustParseAddr(b.ingressAddr(t, 1))))
 	}
 	b.served(t)
 	neighbors := netnstest.Exec(t, b.ingressSandbox(t, 1), "ip", "neigh", "show", to.addr.String())
@@ -621,26 +453,6 @@ func reads(t *testing.T, c net.Conn) string {
 	return string(buf[:n])
 }
 
-// sendMarked sends an IP packet from a namespace by its routing, with an address
-// as its mark.
-func sendMarked(t *testing.T, ns *kernel.Namespace, mark netip.Addr, packet []byte) {
-	t.Helper()
-	family, to := unix.AF_INET, unix.Sockaddr(nil)
-	if packet[0]>>4 == 4 {
-		to = &unix.SockaddrInet4{Addr: [4]byte(packet[16:])}
-	} else {
-		family, to = unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte(packet[24:])}
-	}
-	must(t, kernel.Do(ns, func() error {
-		fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-		if err != nil {
-			return err
-		}
-		four := mark.As4()
-		return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(binary.NativeEndian.Uint32(four[:]))), unix.Sendto(fd, packet, 0, to), unix.Close(fd))
-	}))
-}
-
 // markedAnswers has a task that may mark packets send them to clients by nodes
 // of its choice: its own come by the node the client has asked, and by no other,
 // and nobody else's come.
@@ -658,9 +470,9 @@ func (b *hostileBed) markedAnswers(t *testing.T) {
 		outside := []int{raw(t, b.outside, at.Addr(), unix.IPPROTO_UDP)}
 		for _, node := range append(nodes[:], victim.addr) {
 			for _, from := range forgers {
-				sendMarked(t, evil.ns, node, saying(netip.AddrPortFrom(from[family], 8090), at, "forged"))
+				sendMarked(t, evil.ns, node, netnstest.Datagram(netip.AddrPortFrom(from[family], 8090), at, "forged"))
 			}
-			sendMarked(t, evil.ns, node, saying(netip.AddrPortFrom([]netip.Addr{evil.addr, evil.addrV6}[family], 8090), at, "not asked"))
+			sendMarked(t, evil.ns, node, netnstest.Datagram(netip.AddrPortFrom([]netip.Addr{evil.addr, evil.addrV6}[family], 8090), at, "not asked"))
 		}
 		if a := answer(t, theirs); !strings.HasPrefix(victim.id, a.Hostname) {
 			t.Errorf("%s: a client's flow goes to the task %s now", to, a.Hostname)
@@ -671,9 +483,9 @@ func (b *hostileBed) markedAnswers(t *testing.T) {
 		at = netip.MustParseAddrPort(own.LocalAddr().String())
 		from := netip.AddrPortFrom([]netip.Addr{evil.addr, evil.addrV6}[family], 8090)
 		for _, node := range []netip.Addr{nodes[1], nodes[2], victim.addr, b.web[1].addr} {
-			sendMarked(t, evil.ns, node, saying(from, at, "astray"))
+			sendMarked(t, evil.ns, node, netnstest.Datagram(from, at, "astray"))
 		}
-		sendMarked(t, evil.ns, nodes[0], saying(from, at, "the right way"))
+		sendMarked(t, evil.ns, nodes[0], netnstest.Datagram(from, at, "the right way"))
 		if got := reads(t, own); got != "the right way" {
 			t.Errorf("%s: the task's client gets %q", to, got)
 		}
@@ -775,7 +587,7 @@ func (b *hostileBed) redirected(t *testing.T) {
 			node := b.nodePlace(t, i)
 			for _, to := range []netip.Addr{victim.addrV6, model.AliasesOf(netip.PrefixFrom(node[0], 24)).V6(node[0], victim.addr)} {
 				p := redirect(netip.MustParseAddr(hop), to, netip.MustParseAddr("fe80::66"), client, mac)
-				send(t, evil.ns, evil.iface, model.MACFromAddr(victim.addr), mac, unix.ETH_P_IPV6, p)
+				netnstest.SendFrame(t, evil.ns, evil.iface, model.MACFromAddr(victim.addr), mac, unix.ETH_P_IPV6, p)
 			}
 		}
 	}
@@ -794,18 +606,6 @@ func (b *hostileBed) redirected(t *testing.T) {
 			t.Errorf("%s: of 3 tasks answer %v", to, seen)
 		}
 	}
-}
-
-// redirect is a packet that says that target is a better way to another address
-// (RFC 4861, section 4.5).
-func redirect(from, to, target, dest netip.Addr, mac model.MAC) []byte {
-	m := append([]byte{137, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
-	m = append(append(append(m, dest.AsSlice()...), 2, 1), mac[:]...)
-	p := []byte{0x60, 5: byte(len(m)), 6: unix.IPPROTO_ICMPV6, 7: 255}
-	p = append(append(p, from.AsSlice()...), to.AsSlice()...)
-	pseudo := append(append(slices.Clone(p[8:]), 0, unix.IPPROTO_ICMPV6, 0, byte(len(m))), m...)
-	binary.BigEndian.PutUint16(m[2:], checksum(pseudo))
-	return append(p, m...)
 }
 
 // uplink goes at the link between a host and its ingress sandbox, and at the
@@ -832,7 +632,7 @@ func (b *hostileBed) uplink(t *testing.T) {
 	for _, from := range []string{"127.0.0.1", "169.254.184.1", "169.254.184.2"} {
 		addr := netip.MustParseAddr(from)
 		if sees(t, addr, func() {
-			send(t, b.outside, bridge, link, model.MAC{2, 0, 0, 0, 0, 9}, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
+			netnstest.SendFrame(t, b.outside, bridge, link, model.MAC{2, 0, 0, 0, 0, 9}, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
 		}, b.ingressSandbox(t, 1)) {
 			t.Errorf("what comes from %s gets into the sandbox", from)
 		}
@@ -852,7 +652,7 @@ func (b *hostileBed) aliases(t *testing.T) {
 			answers := func(task netip.Addr) bool {
 				a := alias(j, task)
 				return sees(t, a, func() {
-					send(t, from.ns, from.iface, model.MAC{2, 0x43}, model.MACFromAddr(from.addr), unix.ETH_P_IP, datagram(netip.AddrPortFrom(a, 80), netip.AddrPortFrom(b.nodes[j].Addr.Addr(), 4444)))
+					netnstest.SendFrame(t, from.ns, from.iface, model.MAC{2, 0x43}, model.MACFromAddr(from.addr), unix.ETH_P_IP, datagram(netip.AddrPortFrom(a, 80), netip.AddrPortFrom(b.nodes[j].Addr.Addr(), 4444)))
 				}, b.hosts[j])
 			}
 			if !answers(from.addr) {
@@ -926,40 +726,4 @@ func (b *hostileBed) sctp(t *testing.T) {
 		ok := err == nil && n > 24 && netip.AddrFrom4([4]byte(buf[12:16])) == at.Addr() && binary.BigEndian.Uint16(buf[20:]) == at.Port()
 		return ok, fmt.Sprintf("no answer from %v: %v %x", at, err, buf[:max(n, 0)])
 	})
-}
-
-// raw opens a socket that gets all of a protocol that comes through to an
-// address.
-func raw(t *testing.T, ns *kernel.Namespace, at netip.Addr, proto int) (fd int) {
-	t.Helper()
-	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet6{Addr: at.As16()})
-	if at.Is4() {
-		to = &unix.SockaddrInet4{Addr: at.As4()}
-	} else {
-		family = unix.AF_INET6
-	}
-	must(t, kernel.Do(ns, func() (err error) {
-		fd, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
-		if err != nil {
-			return err
-		}
-		return unix.Bind(fd, to)
-	}))
-	t.Cleanup(func() { must(t, os.NewSyscallError("close", unix.Close(fd))) })
-	return fd
-}
-
-// chunk is a packet with an INIT (1) or INIT ACK (2) chunk (RFC 9260, section
-// 3.3): both have tag 0x01020304 initiated.
-func chunk(from, to uint16, tag uint32, kind byte) []byte {
-	p := make([]byte, 32)
-	binary.BigEndian.PutUint16(p, from)
-	binary.BigEndian.PutUint16(p[2:], to)
-	binary.BigEndian.PutUint32(p[4:], tag)
-	p[12], p[15] = kind, 20
-	binary.BigEndian.PutUint32(p[16:], 0x01020304)
-	binary.BigEndian.PutUint32(p[20:], 65536)
-	p[25], p[27] = 1, 1
-	binary.LittleEndian.PutUint32(p[8:], crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)))
-	return p
 }

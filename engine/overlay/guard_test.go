@@ -3,7 +3,6 @@ package overlay_test
 import (
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -16,68 +15,21 @@ import (
 	"weft/engine/netnstest"
 )
 
-// packetV6 is an IPv6 packet with a checksum at an offset of its payload, which
-// has headers in front that the first of next is the kind of.
-func packetV6(from, to netip.Addr, proto byte, sum int, payload []byte, next ...byte) []byte {
-	p := []byte{0x60, 7: 255}
-	p = append(append(p, from.AsSlice()...), to.AsSlice()...)
-	pseudo := binary.BigEndian.AppendUint32(append([]byte{}, p[8:]...), uint32(len(payload)))
-	pseudo = append(append(pseudo, 0, 0, 0, proto), payload...)
-	if len(pseudo)%2 != 0 {
-		pseudo = append(pseudo, 0)
-	}
-	n := uint32(0)
-	for i := 0; i < len(pseudo); i += 2 {
-		n += uint32(binary.BigEndian.Uint16(pseudo[i:]))
-	}
-	for n > 0xffff {
-		n = n>>16 + n&0xffff
-	}
-	binary.BigEndian.PutUint16(payload[sum:], ^uint16(n))
-	for i, kind := range next { // each has eight bytes of padding
-		follows := proto
-		if i+1 < len(next) {
-			follows = next[i+1]
-		}
-		if i == 0 {
-			p[6] = kind
-		}
-		p = append(p, follows, 0, 1, 4, 0, 0, 0, 0)
-	}
-	if len(next) == 0 {
-		p[6] = proto
-	}
-	p = append(p, payload...)
-	binary.BigEndian.PutUint16(p[4:], uint16(len(p)-40))
-	return p
-}
-
+// udpV6 is a datagram to a port nobody has.
 func udpV6(from, to netip.Addr, text string) []byte {
-	p := append([]byte{17, 92, 0, 80, 0, byte(8 + len(text)), 0, 0}, text...)
-	return packetV6(from, to, unix.IPPROTO_UDP, 6, p)
+	return netnstest.Datagram(netip.AddrPortFrom(from, 4444), netip.AddrPortFrom(to, 80), text)
 }
 
 // advertisement says that a neighbor is at a MAC address now.
 func advertisement(from, to, neighbor netip.Addr, mac model.MAC, next ...byte) []byte {
 	p := append([]byte{136, 0, 0, 0, 0x20, 0, 0, 0}, neighbor.AsSlice()...)
-	return packetV6(from, to, unix.IPPROTO_ICMPV6, 2, append(append(p, 2, 1), mac[:]...), next...)
+	return netnstest.PacketV6(from, to, unix.IPPROTO_ICMPV6, 2, append(append(p, 2, 1), mac[:]...), next...)
 }
 
 // puts puts an IPv6 packet in a frame on the wire of a container.
 func (c *container) puts(tb testing.TB, from, to model.MAC, packet []byte) {
 	tb.Helper()
-	must(tb, kernel.Do(c.ns, func() error {
-		l, err := net.InterfaceByName(c.IfName)
-		if err != nil {
-			return err
-		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		frame := append(append(append([]byte{}, to[:]...), from[:]...), unix.ETH_P_IPV6>>8, unix.ETH_P_IPV6&0xff)
-		return errors.Join(unix.Sendto(fd, append(frame, packet...), 0, &unix.SockaddrLinklayer{Ifindex: l.Index}), unix.Close(fd))
-	}))
+	netnstest.SendFrame(tb, c.ns, c.IfName, to, from, unix.ETH_P_IPV6, packet)
 }
 
 // watch opens a socket that has all IPv6 packets that come to a namespace, to
