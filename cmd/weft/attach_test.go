@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -93,148 +92,185 @@ func attached(t *testing.T, n node) []model.NetworkAttachment {
 	return all
 }
 
+// attachBed is a manager and a worker with a network, and what is attached on
+// the latter.
+type attachBed struct {
+	lab             *lab.Lab
+	manager, worker node
+	pid             string // of a process with a namespace of its own
+	near            string // address of a container on a network of the worker's own
+	before          []string
+	all             map[string]outsider // on the swarm's network, by name
+	lan             model.NetworkAttachment
+}
+
 // TestAttachAnything gives a namespace, a process and a virtual machine legs on
 // an overlay, on a worker, over a crash of the engine to the end.
 func TestAttachAnything(t *testing.T) {
 	t.Parallel()
+	b := newAttachBed(t)
+	b.attach(t)
+	b.everybody(t)
+	if got := b.worker.weft(t, "network", "inspect", "-f", "{{range .Containers}}{{.Name}} {{end}}", "ov"); !strings.Contains(got, "vm0") {
+		t.Errorf("on the network: %s", got)
+	}
+	b.crash(t)
+	b.ends(t)
+	b.endsUnseen(t)
+	b.must(t, "ip netns delete blue")
+	b.manager.weft(t, "rm", "-f", "far")
+	b.manager.weft(t, "service", "rm", "web")
+	await(t, 20*time.Second, func() (bool, string) { // no address is held any more
+		r := b.manager.try(t, "network", "rm", "ov")
+		return r.code == 0, r.String()
+	})
+}
+
+func newAttachBed(t *testing.T) *attachBed {
+	t.Helper()
 	l, nodes := testLab(t, 2)
 	swarm(t, nodes)
-	manager, worker := nodes[0], nodes[1]
-	manager.weft(t, "network", "create", "-d", "overlay", "--attachable", "--subnet", "10.20.0.0/24", "--ipv6", "--subnet", "fd00:20::/64", "ov")
-	manager.weft(t, "network", "create", "-d", "overlay", "--subnet", "10.21.0.0/24", "closed")
-	manager.weft(t, "run", "-d", "--name", "far", "--network", "ov", "--ip", "10.20.0.100", "weft/probe")
-	manager.weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "2", "weft/probe")
-	awaitReplicas(t, manager, "web", "2/2")
+	b := &attachBed{lab: l, manager: nodes[0], worker: nodes[1], all: map[string]outsider{}}
+	b.manager.weft(t, "network", "create", "-d", "overlay", "--attachable", "--subnet", "10.20.0.0/24", "--ipv6", "--subnet", "fd00:20::/64", "ov")
+	b.manager.weft(t, "network", "create", "-d", "overlay", "--subnet", "10.21.0.0/24", "closed")
+	b.manager.weft(t, "run", "-d", "--name", "far", "--network", "ov", "--ip", "10.20.0.100", "weft/probe")
+	b.manager.weft(t, "service", "create", "--detach", "--name", "web", "--network", "ov", "--replicas", "2", "weft/probe")
+	awaitReplicas(t, b.manager, "web", "2/2")
+	b.must(t, "ip netns add blue; ip -n blue link set lo up; ip -n blue link add eth0 type bridge")
+	b.pid = b.must(t, "unshare -n sleep 1000 >/dev/null 2>&1 & echo $!")
+	b.before = b.state(t)
+	refusals(t, l, b.worker, b.pid)
+	b.worker.weft(t, "network", "create", "lan")
+	b.worker.weft(t, "run", "-d", "--name", "near", "--network", "lan", "weft/probe")
+	b.near = b.worker.weft(t, "inspect", "-f", "{{.NetworkSettings.Networks.lan.IPAddress}}", "near")
+	return b
+}
 
-	must := func(script string) string {
-		t.Helper()
-		r := shell(t, l, worker, script)
-		if r.code != 0 {
-			t.Fatalf("%s: %v", script, r)
-		}
-		return r.out
+// must runs a script on the worker.
+func (b *attachBed) must(t *testing.T, script string) string {
+	t.Helper()
+	r := shell(t, b.lab, b.worker, script)
+	if r.code != 0 {
+		t.Fatalf("%s: %v", script, r)
 	}
-	must("ip netns add blue; ip -n blue link set lo up; ip -n blue link add eth0 type bridge")
-	pid := must("unshare -n sleep 1000 >/dev/null 2>&1 & echo $!")
-	state := func() []string {
-		lines := strings.Split(must("{ ip -o link; ip route; nft list tables; sed 's/^/mount /' /proc/self/mounts; ip -n blue -o link; ip -n blue route; ip netns exec blue nft list tables; } | sed 's/@.*//; s/^[0-9]*: //'"), "\n")
-		slices.Sort(lines)
-		return lines
-	}
-	before := state()
+	return r.out
+}
 
-	refusals(t, l, worker, pid)
-	worker.weft(t, "network", "create", "lan")
-	worker.weft(t, "run", "-d", "--name", "near", "--network", "lan", "weft/probe")
-	near := worker.weft(t, "inspect", "-f", "{{.NetworkSettings.Networks.lan.IPAddress}}", "near")
-	conf := worker.RunPath() + "/made/resolv.conf"
-	all := map[string]outsider{}
+// state is what an attachment may change on the worker.
+func (b *attachBed) state(t *testing.T) []string {
+	t.Helper()
+	lines := strings.Split(b.must(t, "{ ip -o link; ip route; nft list tables; sed 's/^/mount /' /proc/self/mounts; ip -n blue -o link; ip -n blue route; ip netns exec blue nft list tables; } | sed 's/@.*//; s/^[0-9]*: //'"), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+// attach attaches one of each kind.
+func (b *attachBed) attach(t *testing.T) {
+	conf := b.worker.RunPath() + "/made/resolv.conf"
 	for name, args := range map[string][]string{
 		"blue": {"--netns", "blue", "--alias", "azure", "--ip", "10.20.0.50", "--resolv-conf", conf, "ov"},
-		"proc": {"ov", "--pid", pid, "--name", "proc"},
+		"proc": {"ov", "--pid", b.pid, "--name", "proc"},
 		"vm0":  {"--tap", "vm0", "--user", "12345", "ov"},
 	} {
-		a := attach(t, worker, args...)
+		a := attach(t, b.worker, args...)
 		if a.Name != name || a.MTU != 1450 || a.MAC == "" || !a.AddressV6.IsValid() {
 			t.Errorf("%s: %+v", name, a)
 		}
-		all[name] = outsider{a, enter(t, worker, a), a.Resolver.String()}
+		b.all[name] = outsider{a, enter(t, b.worker, a), a.Resolver.String()}
 	}
-	lan := attach(t, worker, "lan", "--netns", "blue", "--name", "azure-lan")
-	if r := worker.try(t, "network", "rm", "lan"); r.code != 1 || !strings.Contains(r.err, `name:"azure-lan"`) {
+	b.lan = attach(t, b.worker, "lan", "--netns", "blue", "--name", "azure-lan")
+	if r := b.worker.try(t, "network", "rm", "lan"); r.code != 1 || !strings.Contains(r.err, `name:"azure-lan"`) {
 		t.Errorf("network rm: %v", r)
 	}
-	if r := worker.try(t, "create", "--name", "azure-lan", "weft/probe"); r.code != 1 || !strings.Contains(r.err, `The container name "/azure-lan" is already in use by an attachment to network lan.`) {
+	if r := b.worker.try(t, "create", "--name", "azure-lan", "weft/probe"); r.code != 1 || !strings.Contains(r.err, `The container name "/azure-lan" is already in use by an attachment to network lan.`) {
 		t.Errorf("a container of an attachment's name: %v", r)
 	}
-	if got := all["blue"]; got.Interface != "eth1" || got.Address.String() != "10.20.0.50/24" || got.resolver != "127.0.0.11" {
+	if got := b.all["blue"]; got.Interface != "eth1" || got.Address.String() != "10.20.0.50/24" || got.resolver != "127.0.0.11" {
 		t.Errorf("blue: %+v", got)
 	}
-	if b, err := os.ReadFile(conf); string(b) != "nameserver 127.0.0.11\noptions ndots:0\n" {
-		t.Errorf("resolver's file: %q, %v", b, err)
+	if text, err := os.ReadFile(conf); string(text) != "nameserver 127.0.0.11\noptions ndots:0\n" {
+		t.Errorf("resolver's file: %q, %v", text, err)
 	}
-	everybody := func() {
-		t.Helper()
-		for _, o := range all {
-			for _, to := range []string{"10.20.0.100", "10.20.0.50", all["proc"].Address.Addr().String(), all["vm0"].Address.Addr().String()} {
-				o.pings(t, to)
-			}
-			o.pings(t, all["blue"].AddressV6.Addr().String())
-			o.finds(t, "far", "10.20.0.100")
-			o.finds(t, "azure", "10.20.0.50")
-			o.finds(t, "proc.ov", all["proc"].Address.Addr().String())
-			o.finds(t, "web", "10.20.0.")
-			if o.Name == "blue" { // which is on a network of its host as well
-				o.finds(t, "near", near)
-				o.pings(t, near)
-				worker.weft(t, "run", "--rm", "--network", "lan", "weft/probe", "ping", "-c", "1", "-W", "5", "azure-lan")
-			}
-			if out, ok := o.asks("nslookup", "web", o.resolver); ok {
-				o.visits(t, out)
-			}
-			manager.weft(t, "run", "--rm", "--network", "ov", "weft/probe", "ping", "-c", "1", "-W", "5", o.Name)
-		}
-	}
-	everybody()
-	if got := worker.weft(t, "network", "inspect", "-f", "{{range .Containers}}{{.Name}} {{end}}", "ov"); !strings.Contains(got, "vm0") {
-		t.Errorf("on the network: %s", got)
-	}
+}
 
+// everybody has all find and reach each other.
+func (b *attachBed) everybody(t *testing.T) {
+	t.Helper()
+	for _, o := range b.all {
+		for _, to := range []string{"10.20.0.100", "10.20.0.50", b.all["proc"].Address.Addr().String(), b.all["vm0"].Address.Addr().String()} {
+			o.pings(t, to)
+		}
+		o.pings(t, b.all["blue"].AddressV6.Addr().String())
+		o.finds(t, "far", "10.20.0.100")
+		o.finds(t, "azure", "10.20.0.50")
+		o.finds(t, "proc.ov", b.all["proc"].Address.Addr().String())
+		o.finds(t, "web", "10.20.0.")
+		if o.Name == "blue" { // which is on a network of its host as well
+			o.finds(t, "near", b.near)
+			o.pings(t, b.near)
+			b.worker.weft(t, "run", "--rm", "--network", "lan", "weft/probe", "ping", "-c", "1", "-W", "5", "azure-lan")
+		}
+		if out, ok := o.asks("nslookup", "web", o.resolver); ok {
+			o.visits(t, out)
+		}
+		b.manager.weft(t, "run", "--rm", "--network", "ov", "weft/probe", "ping", "-c", "1", "-W", "5", o.Name)
+	}
+}
+
+// crash kills the worker's engine: no ping to any of them is lost.
+func (b *attachBed) crash(t *testing.T) {
 	var pingers []pings
-	for name, o := range all {
-		pingers = append(pingers, pinging(t, manager, "ov", "to-"+name, o.Address.Addr().String()))
+	for name, o := range b.all {
+		pingers = append(pingers, pinging(t, b.manager, "ov", "to-"+name, o.Address.Addr().String()))
 	}
-	restart(t, worker, func() {})
-	if len(attached(t, worker)) != 4 {
-		t.Errorf("attachments after the crash:\n%s", worker.weft(t, "network", "attachments"))
+	restart(t, b.worker, func() {})
+	if len(attached(t, b.worker)) != 4 {
+		t.Errorf("attachments after the crash:\n%s", b.worker.weft(t, "network", "attachments"))
 	}
-	everybody()
+	b.everybody(t)
 	for _, p := range pingers {
 		p.end(t, 80)
 	}
+}
 
-	// Each way to the end of one.
-	worker.weft(t, "detach", "ov", "--netns", "blue")
-	all["blue"].finds(t, "near", near) // by the other network's
-	worker.weft(t, "detach", lan.ID[:12])
-	worker.weft(t, "rm", "-f", "near")
-	worker.weft(t, "network", "rm", "lan")
-	if _, err := os.Stat(worker.RunPath() + "/made"); !os.IsNotExist(err) {
+// ends is each way to the end of one.
+func (b *attachBed) ends(t *testing.T) {
+	b.worker.weft(t, "detach", "ov", "--netns", "blue")
+	b.all["blue"].finds(t, "near", b.near) // by the other network's
+	b.worker.weft(t, "detach", b.lan.ID[:12])
+	b.worker.weft(t, "rm", "-f", "near")
+	b.worker.weft(t, "network", "rm", "lan")
+	if _, err := os.Stat(b.worker.RunPath() + "/made"); !os.IsNotExist(err) {
 		t.Errorf("resolver's file is left: %v", err)
 	}
-	must("kill " + pid)
-	must("ip link delete vm0")
-	gone(t, worker)
-	if diff := cmp.Diff(before, state()); diff != "" {
+	b.must(t, "kill "+b.pid)
+	b.must(t, "ip link delete vm0")
+	gone(t, b.worker)
+	if diff := cmp.Diff(b.before, b.state(t)); diff != "" {
 		t.Errorf("before (-) and after (+):\n%s", diff)
 	}
 	await(t, 10*time.Second, func() (bool, string) {
-		r := manager.try(t, "run", "--rm", "--network", "ov", "weft/probe", "dig", "azure")
+		r := b.manager.try(t, "run", "--rm", "--network", "ov", "weft/probe", "dig", "azure")
 		return !strings.Contains(r.out, "10.20.0.50"), r.String()
 	})
+}
 
-	// Those that end while no engine looks.
-	pid = must("unshare -n sleep 1000 >/dev/null 2>&1 & echo $!")
-	must("ip netns add red")
-	attach(t, worker, "--netns", "/run/netns/red", "ov")
-	attach(t, worker, "--pid", pid, "ov")
-	attach(t, worker, "--tap", "vm1", "ov")
-	restart(t, worker, func() { must("ip netns delete red; kill " + pid + "; ip link delete vm1") })
-	gone(t, worker)
-	must("ip netns add red")
-	attach(t, worker, "--netns", "red", "ov")
-	must("ip netns delete red")
-	gone(t, worker)
+// endsUnseen is about those that end while no engine looks.
+func (b *attachBed) endsUnseen(t *testing.T) {
+	pid := b.must(t, "unshare -n sleep 1000 >/dev/null 2>&1 & echo $!")
+	b.must(t, "ip netns add red")
+	attach(t, b.worker, "--netns", "/run/netns/red", "ov")
+	attach(t, b.worker, "--pid", pid, "ov")
+	attach(t, b.worker, "--tap", "vm1", "ov")
+	restart(t, b.worker, func() { b.must(t, "ip netns delete red; kill "+pid+"; ip link delete vm1") })
+	gone(t, b.worker)
+	b.must(t, "ip netns add red")
+	attach(t, b.worker, "--netns", "red", "ov")
+	b.must(t, "ip netns delete red")
+	gone(t, b.worker)
 	await(t, 10*time.Second, func() (bool, string) {
-		diff := cmp.Diff(before, state())
+		diff := cmp.Diff(b.before, b.state(t))
 		return diff == "", diff
-	})
-	must("ip netns delete blue")
-	manager.weft(t, "rm", "-f", "far")
-	manager.weft(t, "service", "rm", "web")
-	await(t, 20*time.Second, func() (bool, string) { // no address is held any more
-		r := manager.try(t, "network", "rm", "ov")
-		return r.code == 0, r.String()
 	})
 }
 
@@ -348,20 +384,5 @@ func gone(t *testing.T, n node) {
 	await(t, 10*time.Second, func() (bool, string) {
 		left := attached(t, n)
 		return len(left) == 0, fmt.Sprint(left)
-	})
-}
-
-// restart kills the node's engine, does something, and waits for the next one
-// to be a member of the swarm.
-func restart(t *testing.T, n node, meanwhile func()) {
-	t.Helper()
-	pid := enginePid(t, n)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	meanwhile()
-	await(t, 30*time.Second, func() (bool, string) {
-		r := n.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, n) != pid, r.String()
 	})
 }

@@ -96,14 +96,7 @@ func TestKilledEngineAdopts(t *testing.T) {
 	pinger := pinging(t, manager, "ov", "pinger", "10.20.9.9")
 
 	before := containers(t, worker)
-	pid := enginePid(t, worker)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	await(t, 30*time.Second, func() (bool, string) {
-		r := worker.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, worker) != pid, r.String()
-	})
+	restart(t, worker, func() {})
 	await(t, 30*time.Second, func() (bool, string) {
 		r := manager.try(t, "node", "ls", "--format", "{{.Status}}")
 		return strings.Count(r.out, "Ready") == 2, r.String()
@@ -130,4 +123,17 @@ func TestKilledEngineAdopts(t *testing.T) {
 func tail(s string, n int) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// restart kills the node's engine, does something, and waits for the next one
+// to be a member of the swarm.
+func restart(t *testing.T, n node, meanwhile func()) {
+	t.Helper()
+	pid := enginePid(t, n)
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	meanwhile()
+	await(t, 30*time.Second, func() (bool, string) {
+		r := n.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
+		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, n) != pid, r.String()
+	})
 }

@@ -184,13 +184,7 @@ func (b *gatewayBed) crash(t *testing.T) {
 	box := b.sandbox(one, "box")
 	c := b.leavesAs(t, box, one.addr())
 	before, _ := b.leg(t, one, "box")
-	pid := enginePid(t, one)
-	must(t, syscall.Kill(pid, syscall.SIGKILL))
-	b.leavesAs(t, box, one.addr())
-	await(t, 30*time.Second, func() (bool, string) {
-		r := one.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, one) != pid, r.String()
-	})
+	restart(t, one, func() { b.leavesAs(t, box, one.addr()) })
 	if got := asked(t, c); got != one.addr() {
 		t.Errorf("the connection comes from %s now", got)
 	}

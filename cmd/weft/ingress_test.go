@@ -251,12 +251,7 @@ func (b *ingressBed) createIngress() string {
 func (b *ingressBed) restart(i int, before network.Inspect) {
 	b.Helper()
 	n := b.nodes[i]
-	pid := enginePid(b.T, n)
-	must(b.T, syscall.Kill(pid, syscall.SIGKILL))
-	await(b.T, 30*time.Second, func() (bool, string) {
-		r := n.try(b.T, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(b.T, n) != pid, r.String()
-	})
+	restart(b.T, n, func() {})
 	await(b.T, 30*time.Second, func() (bool, string) {
 		after, err := b.clients[i].NetworkInspect(b.Context(), before.ID, network.InspectOptions{})
 		diff := cmp.Diff(before.Containers["my-ingress-sbox"], after.Containers["my-ingress-sbox"])

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,8 +18,7 @@ import (
 // watch asks a port all the time, and notes when it was told that it asked in
 // vain.
 type watch struct {
-	stop chan struct{}
-	done sync.WaitGroup
+	*asking
 
 	mu     sync.Mutex // guards the following
 	asked  int
@@ -38,32 +36,11 @@ const patience = 2 * time.Second
 // startWatch asks with so many clients, half of which keep their connections.
 func startWatch(t *testing.T, from *kernel.Namespace, url string, clients int) *watch {
 	t.Helper()
-	w := &watch{stop: make(chan struct{})}
+	w := &watch{asking: newAsking(t)}
 	for i := range clients {
-		transport := &http.Transport{
-			DisableKeepAlives: i%2 == 0,
-			DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-				err = kernel.Do(from, func() (err error) {
-					c, err = new(net.Dialer).DialContext(ctx, network, addr)
-					return err
-				})
-				return c, err
-			},
-		}
-		client := &http.Client{Transport: transport, Timeout: patience}
-		w.done.Go(func() {
-			defer transport.CloseIdleConnections()
-			for {
-				select {
-				case <-w.stop:
-					return
-				default:
-					w.one(client, url)
-				}
-			}
-		})
+		client := w.client(from, i%2 != 0, patience)
+		w.again(func() { w.one(client, url) })
 	}
-	t.Cleanup(w.end)
 	return w
 }
 
@@ -83,15 +60,6 @@ func (w *watch) one(client *http.Client, url string) {
 	} else {
 		w.slow = max(w.slow, ended.Sub(begun))
 	}
-}
-
-func (w *watch) end() {
-	select {
-	case <-w.stop:
-	default:
-		close(w.stop)
-	}
-	w.done.Wait()
 }
 
 // since gives how many requests failed, how long before and after a moment the
@@ -148,7 +116,7 @@ func TestMeshOutlivesDeaths(t *testing.T) {
 			kill()
 			await(t, time.Minute, func() (bool, string) { return time.Since(killed) > c.most+time.Second, "" })
 			w.quiet(t, time.Second)
-			w.end()
+			w.quit()
 			failed, before, after, last := w.since(killed)
 			t.Logf("%d of %d requests failed, until %v after the kill: %v; the slowest answer took %v", failed, w.asked, after.Round(time.Millisecond), last, w.slow.Round(time.Millisecond))
 			if before > 0 {

@@ -84,8 +84,7 @@ func told(t *testing.T, all []replica) (which replica, when time.Time) {
 
 // steady asks hosts at a port all the time, each time anew.
 type steady struct {
-	stop chan struct{}
-	done sync.WaitGroup
+	*asking
 
 	mu    sync.Mutex // guards the following
 	asked []request
@@ -102,27 +101,20 @@ type request struct {
 // startSteady asks every host from a namespace, fifty times a second at most.
 func startSteady(t *testing.T, from *kernel.Namespace, nodes []node, port string) *steady {
 	t.Helper()
-	s := &steady{stop: make(chan struct{})}
+	s := &steady{asking: newAsking(t)}
 	for _, n := range nodes {
-		s.done.Go(func() {
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-s.stop:
-					return
-				case <-tick.C:
-				}
-				r := request{begun: time.Now(), host: n.Name}
-				a, _, err := ask(from, "tcp", n.addr()+":"+port)
-				r.task, r.err = a.Hostname, err
-				s.mu.Lock()
-				s.asked = append(s.asked, r)
-				s.mu.Unlock()
-			}
+		tick := time.NewTicker(20 * time.Millisecond)
+		t.Cleanup(tick.Stop)
+		s.again(func() {
+			<-tick.C
+			r := request{begun: time.Now(), host: n.Name}
+			a, _, err := ask(from, "tcp", n.addr()+":"+port)
+			r.task, r.err = a.Hostname, err
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.asked = append(s.asked, r)
 		})
 	}
-	t.Cleanup(func() { s.end() })
 	return s
 }
 
@@ -135,12 +127,7 @@ func (s *steady) since(moment time.Time) []request {
 
 // end ends it and gives all requests.
 func (s *steady) end() []request {
-	select {
-	case <-s.stop:
-	default:
-		close(s.stop)
-	}
-	s.done.Wait()
+	s.quit()
 	return s.since(time.Time{})
 }
 

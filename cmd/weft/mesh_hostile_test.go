@@ -324,7 +324,7 @@ func (b *hostileBed) forged(t *testing.T) {
 			ask := func(addr netip.Addr, macs ...model.MAC) bool {
 				return sees(t, addr, func() {
 					for _, mac := range macs {
-						netnstest.SendFrame(t, from.ns, from.iface, target, mac, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
+						netnstest.Send(t, from.ns, from.iface, netnstest.Frame(target, mac, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at)))
 					}
 				}, to.ns)
 			}
@@ -345,9 +345,9 @@ func (b *hostileBed) forged(t *testing.T) {
 	broadcast := model.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	from, to := b.evil[1], b.web[1]
 	for range 20 {
-		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(from.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), to.addr))
-		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(to.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(to.addr), to.addr))
-		netnstest.SendFrame(t, from.ns, from.iface, broadcast, model.MACFromAddr(netip.MustParseAddr(b.ingressAddr(t, 1))), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), netip.MustParseAddr(b.ingressAddr(t, 1))))
+		netnstest.Send(t, from.ns, from.iface, netnstest.Frame(broadcast, model.MACFromAddr(from.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), to.addr)))
+		netnstest.Send(t, from.ns, from.iface, netnstest.Frame(broadcast, model.MACFromAddr(to.addr), unix.ETH_P_ARP, arp(model.MACFromAddr(to.addr), to.addr)))
+		netnstest.Send(t, from.ns, from.iface, netnstest.Frame(broadcast, model.MACFromAddr(netip.MustParseAddr(b.ingressAddr(t, 1))), unix.ETH_P_ARP, arp(model.MACFromAddr(from.addr), netip.MustParseAddr(b.ingressAddr(t, 1)))))
 	}
 	b.served(t)
 	neighbors := netnstest.Exec(t, b.ingressSandbox(t, 1), "ip", "neigh", "show", to.addr.String())
@@ -587,7 +587,7 @@ func (b *hostileBed) redirected(t *testing.T) {
 			node := b.nodePlace(t, i)
 			for _, to := range []netip.Addr{victim.addrV6, model.AliasesOf(netip.PrefixFrom(node[0], 24)).V6(node[0], victim.addr)} {
 				p := redirect(netip.MustParseAddr(hop), to, netip.MustParseAddr("fe80::66"), client, mac)
-				netnstest.SendFrame(t, evil.ns, evil.iface, model.MACFromAddr(victim.addr), mac, unix.ETH_P_IPV6, p)
+				netnstest.Send(t, evil.ns, evil.iface, netnstest.Frame(model.MACFromAddr(victim.addr), mac, unix.ETH_P_IPV6, p))
 			}
 		}
 	}
@@ -632,7 +632,7 @@ func (b *hostileBed) uplink(t *testing.T) {
 	for _, from := range []string{"127.0.0.1", "169.254.184.1", "169.254.184.2"} {
 		addr := netip.MustParseAddr(from)
 		if sees(t, addr, func() {
-			netnstest.SendFrame(t, b.outside, bridge, link, model.MAC{2, 0, 0, 0, 0, 9}, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at))
+			netnstest.Send(t, b.outside, bridge, netnstest.Frame(link, model.MAC{2, 0, 0, 0, 0, 9}, unix.ETH_P_IP, datagram(netip.AddrPortFrom(addr, 4444), at)))
 		}, b.ingressSandbox(t, 1)) {
 			t.Errorf("what comes from %s gets into the sandbox", from)
 		}
@@ -652,7 +652,7 @@ func (b *hostileBed) aliases(t *testing.T) {
 			answers := func(task netip.Addr) bool {
 				a := alias(j, task)
 				return sees(t, a, func() {
-					netnstest.SendFrame(t, from.ns, from.iface, model.MAC{2, 0x43}, model.MACFromAddr(from.addr), unix.ETH_P_IP, datagram(netip.AddrPortFrom(a, 80), netip.AddrPortFrom(b.nodes[j].Addr.Addr(), 4444)))
+					netnstest.Send(t, from.ns, from.iface, netnstest.Frame(model.MAC{2, 0x43}, model.MACFromAddr(from.addr), unix.ETH_P_IP, datagram(netip.AddrPortFrom(a, 80), netip.AddrPortFrom(b.nodes[j].Addr.Addr(), 4444))))
 				}, b.hosts[j])
 			}
 			if !answers(from.addr) {

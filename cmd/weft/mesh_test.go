@@ -346,8 +346,7 @@ func (b *meshBed) labels(t *testing.T) {
 // somebody has changed a host's kernel, which is put right.
 func (b *meshBed) seen(t *testing.T) {
 	one, three := b.nodes[0], b.nodes[2]
-	ls := func(n node) string { return n.weft(t, meshLs()...) }
-	const well = meshWell
+	ls := func(n node) string { return n.weft(t, meshLs...) }
 	b.well(t)
 	out := one.weft(t, "mesh", "inspect", "8080/tcp")
 	for _, want := range []string{"host3            answers", "web.1 ", "web.2 ", ": serving", "on host2, port 80"} {
@@ -385,7 +384,7 @@ func (b *meshBed) seen(t *testing.T) {
 	if got := ls(one); !strings.Contains(got, "8080/tcp web 2/2 2/3 host3: nftables set ports: 8080/tcp is missing") {
 		t.Errorf("another host that is asked sees nothing of it:\n%s", got)
 	}
-	await(t, time.Minute, func() (bool, string) { got := ls(three); return got == well, "not put right:\n" + got })
+	await(t, time.Minute, func() (bool, string) { got := ls(three); return got == meshWell, "not put right:\n" + got })
 	await(t, 10*time.Second, func() (bool, string) {
 		got := one.weft(t, "mesh", "inspect", "8080/tcp")
 		return strings.Contains(got, "its kernel was put right once"), "another host sees nothing of it:\n" + got
@@ -422,16 +421,14 @@ func (b *meshBed) seen(t *testing.T) {
 // meshWell is what meshLs says on every node when all is well.
 const meshWell = "8080/tcp web 2/2 3/3 ok\n8080/udp web 2/2 3/3 ok\n9090/sctp web 2/2 3/3 ok"
 
-func meshLs() []string {
-	return []string{"mesh", "ls", "--format", "{{.Port}} {{.Service}} {{.Tasks}} {{.Hosts}} {{.State}}"}
-}
+var meshLs = []string{"mesh", "ls", "--format", "{{.Port}} {{.Service}} {{.Tasks}} {{.Hosts}} {{.State}}"}
 
 // well waits until every node says that all is.
 func (b *meshBed) well(t *testing.T) {
 	t.Helper()
 	for _, n := range b.nodes {
 		await(t, 10*time.Second, func() (bool, string) {
-			r := n.try(t, meshLs()...)
+			r := n.try(t, meshLs...)
 			return strings.TrimSpace(r.out) == meshWell, n.Name + ": " + r.String()
 		})
 	}
@@ -546,11 +543,9 @@ func (b *meshBed) gone(t *testing.T) {
 // load asks a port again and again, over kept connections and over new ones,
 // until it is told to stop and has asked often enough.
 type load struct {
-	stop   chan struct{}
-	done   sync.WaitGroup
+	*asking
 	asked  atomic.Int64
 	kept   atomic.Int64 // of these, over kept connections
-	dialed atomic.Int64 // kept connections
 	failed atomic.Int64
 	first  atomic.Pointer[error]
 	hosts  sync.Map
@@ -559,39 +554,12 @@ type load struct {
 // startLoad asks url from a namespace by so many clients of either kind.
 func startLoad(t *testing.T, from *kernel.Namespace, url string, clients int) *load {
 	t.Helper()
-	l := &load{stop: make(chan struct{})}
-	for i := range 2 * clients {
-		keeps := i%2 != 0
-		transport := &http.Transport{
-			DisableKeepAlives: !keeps,
-			DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-				if keeps {
-					l.dialed.Add(1)
-				}
-				err = kernel.Do(from, func() (err error) {
-					c, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
-					return err
-				})
-				return c, err
-			},
-		}
-		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-		l.done.Go(func() {
-			defer transport.CloseIdleConnections()
-			for {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				l.one(client, url)
-				if keeps {
-					l.kept.Add(1)
-				}
-			}
-		})
+	l := &load{asking: newAsking(t)}
+	for range clients {
+		fresh, keeps := l.client(from, false, 10*time.Second), l.client(from, true, 10*time.Second)
+		l.again(func() { l.one(fresh, url) })
+		l.again(func() { l.one(keeps, url); l.kept.Add(1) })
 	}
-	t.Cleanup(l.quit)
 	return l
 }
 
@@ -621,16 +589,6 @@ func (l *load) more(t *testing.T, name string, n int64) {
 		fresh := l.asked.Load() - all - old
 		return min(old, fresh) > n, fmt.Sprintf("%s: %d requests over kept connections, %d over new ones, want %d", name, old, fresh, n)
 	})
-}
-
-// quit stops the load.
-func (l *load) quit() {
-	select {
-	case <-l.stop:
-	default:
-		close(l.stop)
-	}
-	l.done.Wait()
 }
 
 // end stops the load once it has asked so often, and tells of failures.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -162,16 +161,10 @@ func killedAmongDockerds(t *testing.T, b mixedBed) {
 		pinging(t, killed, "ov", "pinger", address(t, manager, "on-"+manager.Name)),
 	}
 
-	pid := enginePid(t, killed)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(named, names(t, manager, "web", "on-"+killed.Name)); diff != "" {
-		t.Errorf("names on a dockerd before (-) the crash and (+) while the engine is dead:\n%s", diff)
-	}
-	await(t, 30*time.Second, func() (bool, string) {
-		r := killed.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, killed) != pid, r.String()
+	restart(t, killed, func() {
+		if diff := cmp.Diff(named, names(t, manager, "web", "on-"+killed.Name)); diff != "" {
+			t.Errorf("names on a dockerd before (-) the crash and (+) while the engine is dead:\n%s", diff)
+		}
 	})
 	awaitNodes(t, manager, 3)
 	after := containers(t, killed)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -269,12 +268,7 @@ func namesOverCrash(t *testing.T, one, two node) {
 		tick(t, two, "by-port", "host", one.addr()+":7007"),
 	}
 	for _, n := range []node{one, two} {
-		pid := enginePid(t, n)
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
-		await(t, 30*time.Second, func() (bool, string) {
-			r := n.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-			return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, n) != pid, r.String()
-		})
+		restart(t, n, func() {})
 	}
 	for _, k := range ticks {
 		k.goesOn(t)

@@ -149,7 +149,7 @@ func sendMarked(t *testing.T, ns *kernel.Namespace, mark netip.Addr, packet []by
 func redirect(from, to, target, dest netip.Addr, mac model.MAC) []byte {
 	m := append([]byte{137, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
 	m = append(append(append(m, dest.AsSlice()...), 2, 1), mac[:]...)
-	return netnstest.PacketV6(from, to, unix.IPPROTO_ICMPV6, 2, m)
+	return netnstest.PacketV6(from, to, unix.IPPROTO_ICMPV6, m)
 }
 
 // raw opens a socket that gets all of a protocol that comes through to an

@@ -5,10 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"weft/engine/lab"
 )
@@ -54,12 +51,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	must(t, os.Rename(next, installed))
 	for _, n := range []node{one, two} {
-		pid := enginePid(t, n)
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
-		await(t, 30*time.Second, func() (bool, string) {
-			r := n.try(t, "info", "--format", "{{.Swarm.LocalNodeState}}")
-			return r.code == 0 && strings.TrimSpace(r.out) == "active" && enginePid(t, n) != pid, r.String()
-		})
+		restart(t, n, func() {})
 		running, err := os.Stat(filepath.Join("/proc", strconv.Itoa(enginePid(t, n)), "exe"))
 		must(t, err)
 		upgraded, err := os.Stat(installed)

@@ -32,7 +32,7 @@ func Datagram(from, to netip.AddrPort, text string) []byte {
 	u = binary.BigEndian.AppendUint16(u, uint16(8+len(text)))
 	u = append(append(u, 0, 0), text...)
 	if from.Addr().Is6() {
-		return PacketV6(from.Addr(), to.Addr(), unix.IPPROTO_UDP, 6, u)
+		return PacketV6(from.Addr(), to.Addr(), unix.IPPROTO_UDP, u)
 	}
 	p := []byte{0x45, 8: 64, 9: unix.IPPROTO_UDP, 19: 0} // RFC 791
 	binary.BigEndian.PutUint16(p[2:], uint16(len(p)+len(u)))
@@ -42,10 +42,11 @@ func Datagram(from, to netip.AddrPort, text string) []byte {
 	return append(p, u...)
 }
 
-// PacketV6 is an IPv6 packet (RFC 8200). It writes the checksum of the payload,
-// where that has zeros, at an offset of it. In front are extension headers of
-// kinds, eight bytes of padding each.
-func PacketV6(from, to netip.Addr, proto byte, sum int, payload []byte, extensions ...byte) []byte {
+// PacketV6 is an IPv6 packet (RFC 8200) of ICMPv6 or UDP, whose checksum it
+// writes where the payload has zeros. In front are extension headers of kinds,
+// eight bytes of padding each.
+func PacketV6(from, to netip.Addr, proto byte, payload []byte, extensions ...byte) []byte {
+	sum := map[byte]int{unix.IPPROTO_ICMPV6: 2, unix.IPPROTO_UDP: 6}[proto]
 	p := []byte{0x60, 7: 255}
 	p = append(append(p, from.AsSlice()...), to.AsSlice()...)
 	pseudo := binary.BigEndian.AppendUint32(slices.Clone(p[8:]), uint32(len(payload)))
@@ -60,8 +61,13 @@ func PacketV6(from, to netip.Addr, proto byte, sum int, payload []byte, extensio
 	return p
 }
 
-// SendFrame puts a frame on the wire of an interface in a namespace.
-func SendFrame(tb testing.TB, ns *kernel.Namespace, iface string, to, from [6]byte, etherType uint16, payload []byte) {
+// Frame is an Ethernet frame.
+func Frame(to, from [6]byte, etherType uint16, payload []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(slices.Concat(to[:], from[:]), etherType), payload...)
+}
+
+// Send puts a frame on the wire of an interface in a namespace.
+func Send(tb testing.TB, ns *kernel.Namespace, iface string, frame []byte) {
 	tb.Helper()
 	err := kernel.Do(ns, func() error {
 		l, err := net.InterfaceByName(iface)
@@ -72,8 +78,7 @@ func SendFrame(tb testing.TB, ns *kernel.Namespace, iface string, to, from [6]by
 		if err != nil {
 			return err
 		}
-		frame := binary.BigEndian.AppendUint16(slices.Concat(to[:], from[:]), etherType)
-		return errors.Join(unix.Sendto(fd, append(frame, payload...), 0, &unix.SockaddrLinklayer{Ifindex: l.Index}), unix.Close(fd))
+		return errors.Join(unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: l.Index}), unix.Close(fd))
 	})
 	if err != nil {
 		tb.Fatal(err)

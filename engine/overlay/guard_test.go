@@ -23,13 +23,13 @@ func udpV6(from, to netip.Addr, text string) []byte {
 // advertisement says that a neighbor is at a MAC address now.
 func advertisement(from, to, neighbor netip.Addr, mac model.MAC, next ...byte) []byte {
 	p := append([]byte{136, 0, 0, 0, 0x20, 0, 0, 0}, neighbor.AsSlice()...)
-	return netnstest.PacketV6(from, to, unix.IPPROTO_ICMPV6, 2, append(append(p, 2, 1), mac[:]...), next...)
+	return netnstest.PacketV6(from, to, unix.IPPROTO_ICMPV6, append(append(p, 2, 1), mac[:]...), next...)
 }
 
 // puts puts an IPv6 packet in a frame on the wire of a container.
 func (c *container) puts(tb testing.TB, from, to model.MAC, packet []byte) {
 	tb.Helper()
-	netnstest.SendFrame(tb, c.ns, c.IfName, to, from, unix.ETH_P_IPV6, packet)
+	netnstest.Send(tb, c.ns, c.IfName, netnstest.Frame(to, from, unix.ETH_P_IPV6, packet))
 }
 
 // watch opens a socket that has all IPv6 packets that come to a namespace, to
