@@ -61,27 +61,42 @@ func (e journalError) Unwrap() error { return e.error }
 // once more: if the cluster is not what it was, nothing is changed and the
 // outcome is refused. When ctx ends the run is left open.
 func (r *Runner) Start(ctx context.Context, d Draft) (Outcome, error) {
-	steps, err := r.Flow.Steps(d.Plan, d.Saved)
+	e, err := r.record(d)
 	if err != nil {
 		return Outcome{}, err
+	}
+	return e.begin(ctx)
+}
+
+// record writes a draft down as a new run.
+func (r *Runner) record(d Draft) (*execution, error) {
+	steps, err := r.Flow.Steps(d.Plan, d.Saved)
+	if err != nil {
+		return nil, err
 	}
 	plan, err := json.Marshal(d.Plan)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("write plan: %w", err)
+		return nil, fmt.Errorf("write plan: %w", err)
 	}
 	id, j, err := r.Store.create()
 	if err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
-	defer j.Close() //nolint:errcheck // every record is on disk, and it may be closed already
 	if err := j.Append(journal.Record{Kind: journal.Start, Data: plan, Secret: d.Saved}); err != nil {
-		return Outcome{}, errors.Join(err, r.Store.discard(id, j))
+		return nil, errors.Join(err, r.Store.discard(id, j))
 	}
 	run, err := replay(id, j.Records())
 	if err != nil {
-		return Outcome{}, errors.Join(err, r.Store.discard(id, j))
+		return nil, errors.Join(err, r.Store.discard(id, j))
 	}
-	e := &execution{r, run, j, steps}
+	return &execution{r, run, j, steps}, nil
+}
+
+// begin works on a run that was just written down. It takes no Draft: where a
+// function with a deferred call has a big argument, the collector of Go 1.26
+// follows what is left of that while a panic goes through, and crashes.
+func (e *execution) begin(ctx context.Context) (Outcome, error) {
+	defer e.journal.Close() //nolint:errcheck // every record is on disk, and it may be closed already
 	if err := e.enter(ctx); err != nil {
 		return e.decline(ctx, err)
 	}
@@ -168,7 +183,7 @@ func (r *Runner) reopen(ctx context.Context, id string, way func(*execution) fun
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer j.Close() //nolint:errcheck // as in Start
+	defer j.Close() //nolint:errcheck // as in begin
 	e := &execution{Runner: r, Run: run, journal: j}
 	if !run.Open() { // it was killed when all was done but the cleaning up
 		return e.goOn(ctx, e.cleanUp)
