@@ -218,11 +218,21 @@ type way struct {
 	want wizard.Result
 }
 
+// everywhere runs a test at each point there is, from the first to the one that
+// is past the last or fails. Each has a swarm of its own, which ends with it.
+func everywhere(t *testing.T, at func(t *testing.T, n int) (past bool)) {
+	t.Helper()
+	past := false
+	for n := 1; !past && !t.Failed(); n++ {
+		t.Run(strconv.Itoa(n), func(t *testing.T) { past = at(t, n) })
+	}
+}
+
 // killEverywhere kills a run at each point there is, the n-th being set by
 // aim, and goes on with it in a new process.
 func killEverywhere(t *testing.T, least int, w way, aim func(b *bed, n int), options ...swarmtest.Option) {
 	t.Helper()
-	for n := 1; ; n++ {
+	everywhere(t, func(t *testing.T, n int) bool {
 		b := newBed(t, options...)
 		d := b.plan(answers())
 		aim(b, n)
@@ -230,14 +240,12 @@ func killEverywhere(t *testing.T, least int, w way, aim func(b *bed, n int), opt
 			if n <= least {
 				t.Errorf("only %d points", n-1)
 			}
-			return
+			return true
 		}
 		b.at = 0
 		b.goOn(w)
-		if t.Failed() {
-			t.Fatalf("killed at point %d", n)
-		}
-	}
+		return false
+	})
 }
 
 // TestKilledAtEveryRecord ends the process after each event, that is after each
@@ -340,7 +348,7 @@ func TestFailingAtEveryCall(t *testing.T) {
 	for _, f := range swarmtest.Faults() {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
-			for n := 1; ; n++ {
+			everywhere(t, func(t *testing.T, n int) bool {
 				b := newBed(t)
 				d := b.plan(answers())
 				if f == swarmtest.NoAnswer || f == swarmtest.NoAnswerAfter {
@@ -358,12 +366,10 @@ func TestFailingAtEveryCall(t *testing.T) {
 					t.Errorf("%+v", out)
 				}
 				if t.Failed() {
-					t.Fatalf("request %d: %+v\n%s", n, out, b.log())
+					t.Fatalf("%+v\n%s", out, b.log())
 				}
-				if b.Count()-before < n {
-					return
-				}
-			}
+				return b.Count()-before < n
+			})
 		})
 	}
 }
@@ -511,7 +517,7 @@ func TestDiskFull(t *testing.T) {
 		limit(old.Cur)
 		signal.Reset(syscall.SIGXFSZ)
 	})
-	for n := 1; ; n++ {
+	everywhere(t, func(t *testing.T, n int) bool {
 		b := newBed(t)
 		d := b.plan(answers())
 		count := 0
@@ -523,16 +529,14 @@ func TestDiskFull(t *testing.T) {
 		out := b.start(t.Context(), d)
 		limit(old.Cur)
 		if out.Result == wizard.ResultDone {
-			return
+			return true
 		}
 		if out.Result != wizard.ResultOpen || !errors.Is(out.Err, syscall.EFBIG) {
-			t.Fatalf("event %d: %+v", n, out)
+			t.Fatalf("%+v", out)
 		}
 		b.goOn(ways()[[]string{"resume", "rollback"}[n%2]])
-		if t.Failed() {
-			t.Fatalf("event %d", n)
-		}
-	}
+		return false
+	})
 }
 
 func (b *bed) journalSize() uint64 {

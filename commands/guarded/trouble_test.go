@@ -37,23 +37,18 @@ func TestDaemonRestarts(t *testing.T) {
 	for name, after := range map[string]bool{"before": false, "after": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for n := 1; ; n++ {
+			everywhere(t, func(t *testing.T, n int) bool {
 				b := newBed(t)
 				d := b.plan(answers())
 				b.Restart(n, 3, after)
 				before := b.Count()
 				out := b.start(t.Context(), d)
 				if out.Result == wizard.ResultOpen {
-					t.Fatalf("restarted at request %d: %+v\n%s", n, out, b.log())
+					t.Fatalf("%+v\n%s", out, b.log())
 				}
 				b.settled(out)
-				if t.Failed() {
-					t.Fatalf("restarted at request %d", n)
-				}
-				if b.Count()-before < n {
-					return
-				}
-			}
+				return b.Count()-before < n
+			})
 		})
 	}
 }
@@ -121,7 +116,7 @@ func TestFailingGoingBack(t *testing.T) {
 	for _, f := range swarmtest.Faults() {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
-			for n := 1; ; n++ {
+			everywhere(t, func(t *testing.T, n int) bool {
 				b := newBed(t)
 				d := b.plan(answers())
 				if f == swarmtest.NoAnswer || f == swarmtest.NoAnswerAfter {
@@ -134,16 +129,11 @@ func TestFailingGoingBack(t *testing.T) {
 				})
 				out := b.start(t.Context(), d)
 				if out.Result != wizard.ResultRolledBack {
-					t.Fatalf("request %d: %+v\n%s", n, out, b.log())
+					t.Fatalf("%+v\n%s", out, b.log())
 				}
 				b.undone()
-				if t.Failed() {
-					t.Fatalf("request %d", n)
-				}
-				if b.Count()-before < n {
-					return
-				}
-			}
+				return b.Count()-before < n
+			})
 		})
 	}
 }
