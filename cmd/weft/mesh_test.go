@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -326,6 +327,7 @@ func (b *meshBed) labels(t *testing.T) {
 			t.Errorf("sticky: %v", served)
 		}
 	}
+	b.idle(t)
 	b.boundLater(t)
 	if served := ports(1, "8084", 1); len(served) != 1 {
 		t.Errorf("bound: %v", served)
@@ -340,6 +342,22 @@ func (b *meshBed) labels(t *testing.T) {
 		t.Errorf("a label that means nothing: %v", r)
 	}
 	one.weft(t, "service", "rm", "near", "hidden", "sticky", "bound")
+}
+
+// idle has a service of which the kernel says that its tasks are chosen at random
+// and that a flow's time is the label's.
+func (b *meshBed) idle(t *testing.T) {
+	one := b.nodes[0]
+	one.weft(t, "service", "create", "-q", "--name", "short", "--replicas", "2", "--label", "weft.mesh.algorithm=random", "--label", "weft.mesh.idle=20m",
+		"--publish", "8086:80", "weft/probe")
+	b.answers(t, "tcp", one.addr()+":8086")
+	c := b.hold(t, b.outside, one.addr()+":8086")
+	out := one.weft(t, "mesh", "trace", "8086")
+	left := regexp.MustCompile(regexp.QuoteMeta(c.LocalAddr().String()) + `.* forgotten in (20m0s|19m[0-9]+s)`)
+	if !strings.Contains(out, "one of 2 tasks, at random") || !left.MatchString(out) {
+		t.Errorf("at random, and after 20m without a packet: %s", out)
+	}
+	one.weft(t, "service", "rm", "short")
 }
 
 // seen looks at the mesh by weft's own commands, while all is well and when
