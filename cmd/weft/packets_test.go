@@ -40,11 +40,9 @@ func says(t *testing.T, from *kernel.Namespace, text string, to ...netip.AddrPor
 // that go no further.
 func sniff(t *testing.T, ns *kernel.Namespace) (fd int) {
 	t.Helper()
-	must(t, kernel.Do(ns, func() (err error) {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff})))
-		return errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
-	}))
+	fd = netnstest.PacketSocket(t, ns, unix.ETH_P_ALL)
 	t.Cleanup(func() { must(t, os.NewSyscallError("close", unix.Close(fd))) })
+	must(t, os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)))
 	return fd
 }
 
@@ -91,11 +89,7 @@ func sees(t *testing.T, from netip.Addr, do func(), where ...*kernel.Namespace) 
 	t.Helper()
 	var fds []int
 	for _, ns := range where {
-		must(t, kernel.Do(ns, func() error {
-			fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})))
-			fds = append(fds, fd)
-			return err
-		}))
+		fds = append(fds, netnstest.PacketSocket(t, ns, unix.ETH_P_IP))
 	}
 	defer func() {
 		for _, fd := range fds {

@@ -84,3 +84,19 @@ func Send(tb testing.TB, ns *kernel.Namespace, iface string, frame []byte) {
 		tb.Fatal(err)
 	}
 }
+
+// PacketSocket opens a socket that gets all packets of an EtherType that come to
+// a namespace, also those that go no further. Reading it does not wait. Who asks
+// for it closes it.
+func PacketSocket(tb testing.TB, ns *kernel.Namespace, etherType uint16) (fd int) {
+	tb.Helper()
+	kind := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, etherType)) // packet(7)
+	err := kernel.Do(ns, func() (err error) {
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(kind))
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return fd
+}

@@ -1,7 +1,6 @@
 package overlay_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"strings"
@@ -36,16 +35,11 @@ func (c *container) puts(tb testing.TB, from, to model.MAC, packet []byte) {
 // whichever MAC address.
 func watch(tb testing.TB, ns *kernel.Namespace) (fd int) {
 	tb.Helper()
-	must(tb, kernel.Do(ns, func() (err error) {
-		kind := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IPV6 >> 8, unix.ETH_P_IPV6 & 0xff})
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(kind))
-		if err != nil {
-			return err
-		}
-		wait := unix.NsecToTimeval(patience.Nanoseconds())
-		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
-	}))
+	fd = netnstest.PacketSocket(tb, ns, unix.ETH_P_IPV6)
 	tb.Cleanup(func() { must(tb, unix.Close(fd)) })
+	wait := unix.NsecToTimeval(patience.Nanoseconds())
+	must(tb, unix.SetNonblock(fd, false))
+	must(tb, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait))
 	return fd
 }
 
