@@ -71,8 +71,8 @@ func TestMeshLabels(t *testing.T) {
 		{labels: map[string]string{"weft.mesh.source": "keep"}, wrong: `use "preserve" or "masquerade"`},
 		{labels: map[string]string{"weft.mesh.algorithm": "wrr"}, wrong: "use roundrobin, random or source"},
 		{labels: map[string]string{"weft.mesh.local": "yes"}, wrong: `use "false" or "true"`},
-		{labels: map[string]string{"weft.mesh.idle": "forever"}, wrong: "invalid duration"},
-		{labels: map[string]string{"weft.mesh.idle": "10ms"}, wrong: "use 1s to"},
+		{labels: map[string]string{"weft.mesh.idle": "forever"}, wrong: "label weft.mesh.idle=forever: use a time from 1s to 720h, such as 20m"},
+		{labels: map[string]string{"weft.mesh.idle": "10ms"}, wrong: "use a time from 1s to 720h"},
 		{labels: map[string]string{"weft.publish.bind": "eth1,,eth2"}, wrong: "addresses and interface names"},
 		{labels: map[string]string{"weft.mesh.sorce": "masquerade"}, wrong: "there is no such label"},
 	} {

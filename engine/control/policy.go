@@ -52,9 +52,8 @@ func setMesh(m *model.Mesh, key, value string) error {
 	case labelLocal:
 		m.Local, err = choice(value, "false", "true")
 	case labelIdle:
-		m.Idle, err = time.ParseDuration(value)
-		if err == nil && (m.Idle < time.Second || m.Idle > maxIdle) {
-			err = fmt.Errorf("use 1s to %s", maxIdle)
+		if m.Idle, err = time.ParseDuration(value); err != nil || m.Idle < time.Second || m.Idle > maxIdle {
+			err = fmt.Errorf("use a time from 1s to %gh, such as 20m", maxIdle.Hours())
 		}
 	default:
 		if strings.HasPrefix(key, "weft.mesh.") || strings.HasPrefix(key, "weft.publish.") {
